@@ -1,0 +1,126 @@
+import { DeadlineExceeded, type Logger } from '@backhaul/runtime';
+import pg from 'pg';
+
+/** Values that a statement takes: pg's own conversions apply (Date, Buffer, arrays, objects as JSON). */
+export type SqlValue = string | number | bigint | boolean | null | Date | Buffer | readonly SqlValue[] | Readonly<Record<string, unknown>>;
+
+/** A statement's rows and how many it touched. */
+export interface SqlResult<Row> {
+  readonly rows: Row[];
+  readonly rowCount: number;
+}
+
+/** Runs one statement; inside `transaction`, on its connection. */
+export interface Queryable {
+  /**
+   * @param sql one statement with $1.. parameters; never text from outside
+   * @throws {DatabaseUnavailable} no connection, or no answer in time: try again later
+   * @throws {pg.DatabaseError} the statement itself failed; `code` is the SQLSTATE
+   */
+  query<Row extends object = Record<string, unknown>>(sql: string, values?: readonly SqlValue[]): Promise<SqlResult<Row>>;
+}
+
+/** A pool of connections to Postgres. Every statement has a deadline; lost connections are replaced on the next use. */
+export interface Database extends Queryable {
+  /** Runs `work` in one transaction: commits when it resolves, rolls back when it throws. */
+  transaction<Result>(work: (client: Queryable) => Promise<Result>): Promise<Result>;
+  /** Resolves when the server answers. */
+  ping(): Promise<void>;
+  /** Waits for running statements, then closes every connection. */
+  close(): Promise<void>;
+}
+
+/** Postgres did not answer: the network, a restart, too many connections. Transient. */
+export class DatabaseUnavailable extends Error {
+  readonly code = 'database_unavailable';
+
+  constructor(cause: unknown) {
+    super(`the database is not available: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    this.name = 'DatabaseUnavailable';
+  }
+}
+
+/** How the pool is made. */
+export interface DatabaseOptions {
+  readonly url: string;
+  /** Connections at most. */
+  readonly poolSize: number;
+  /** The longest one statement may take; enforced by the server and, should it be gone, by the client a second later. */
+  readonly statementTimeoutMs: number;
+  readonly applicationName: string;
+  readonly log: Logger;
+}
+
+/** Makes the pool. It connects on first use. */
+export function createDatabase(options: DatabaseOptions): Database {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.poolSize,
+    application_name: options.applicationName,
+    statement_timeout: options.statementTimeoutMs,
+    query_timeout: options.statementTimeoutMs + 1_000,
+    // Without it a blackholed server holds every caller for the kernel's two minutes.
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+  });
+  // An idle connection that the server closes emits here; without a listener it ends the process.
+  pool.on('error', (error) => options.log.warn('idle database connection lost', { error }));
+
+  const run = async <Row extends object>(client: pg.Pool | pg.PoolClient, sql: string, values?: readonly SqlValue[]): Promise<SqlResult<Row>> => {
+    try {
+      const result = await client.query<Row>(sql, values as unknown[] | undefined);
+      return { rows: result.rows, rowCount: result.rowCount ?? 0 };
+    } catch (error) {
+      throw classify(error);
+    }
+  };
+
+  return {
+    query: (sql, values) => run(pool, sql, values),
+    async transaction(work) {
+      const client = await pool.connect().catch((error: unknown) => {
+        throw classify(error);
+      });
+      // A checked-out connection has no listener of the pool's: its loss would end the process.
+      const onError = (error: Error) => options.log.warn('database connection lost in a transaction', { error });
+      client.on('error', onError);
+      let broken: Error | undefined;
+      try {
+        await run(client, 'BEGIN');
+        const result = await work({ query: (sql, values) => run(client, sql, values) });
+        await run(client, 'COMMIT');
+        return result;
+      } catch (error) {
+        await run(client, 'ROLLBACK').catch((rollbackError: unknown) => {
+          broken = rollbackError instanceof Error ? rollbackError : new Error(String(rollbackError));
+        });
+        throw error;
+      } finally {
+        client.off('error', onError);
+        // A connection whose rollback failed may still be inside the transaction: never hand it out again.
+        client.release(broken);
+      }
+    },
+    async ping() {
+      await run(pool, 'SELECT 1');
+    },
+    async close() {
+      await pool.end();
+    },
+  };
+}
+
+/** SQLSTATE classes that say "not now": connection (08), resources (53), operator intervention (57, without 57014 query_canceled). */
+function classify(error: unknown): unknown {
+  if (error instanceof pg.DatabaseError) {
+    const code = error.code ?? '';
+    return (/^(08|53|57)/.test(code) && code !== '57014') || code === '25006' ? new DatabaseUnavailable(error) : error;
+  }
+  return error instanceof DeadlineExceeded || error instanceof Error ? new DatabaseUnavailable(error) : error;
+}
+
+/** The SQLSTATE of a failed statement, if that is what `error` is. */
+export function sqlState(error: unknown): string | undefined {
+  return error instanceof pg.DatabaseError ? error.code : undefined;
+}

@@ -1,0 +1,23 @@
+import { cleanupMessages, cleanupOrphanedMedia, cleanupPrekeys, cleanupSessions, cleanupStories, cleanupTempFiles } from './cleanup.ts';
+import { mediaAudio, mediaImage, mediaVideo } from './media.ts';
+import { notificationEmail, notificationPush, notificationSms } from './notification.ts';
+
+/** Every event that Backhaul understands. */
+export const events = [
+  mediaImage,
+  mediaVideo,
+  mediaAudio,
+  notificationPush,
+  notificationEmail,
+  notificationSms,
+  cleanupStories,
+  cleanupSessions,
+  cleanupMessages,
+  cleanupTempFiles,
+  cleanupPrekeys,
+  cleanupOrphanedMedia,
+] as const;
+
+export * from './cleanup.ts';
+export * from './media.ts';
+export * from './notification.ts';

@@ -1,0 +1,71 @@
+import type { Logger } from '@backhaul/runtime';
+import type { z } from 'zod';
+import type { Outcome } from './outcome.ts';
+import type { RetryPolicy } from './retry.ts';
+
+/** A work queue: what its workers share. */
+export interface QueueDefinition {
+  readonly name: string;
+  /** Jobs at once in one process. */
+  readonly concurrency: number;
+  /** How often a job may lose its worker (crash, kill) before it is given up as a dead letter `stalled`. */
+  readonly maxStalls: number;
+}
+
+/** A job's contract: what starts it, its payload, and how it is run. The work is the handler beside it. */
+export interface JobDefinition<Name extends string = string, Payload = unknown> {
+  /** `<queue>.<verb-object>`; stable, because it is stored with every job. */
+  readonly name: Name;
+  readonly queue: QueueDefinition;
+  /** The payload's shape. Read again when the job runs, so it must accept what older versions put there. */
+  readonly payload: z.ZodType<Payload>;
+  /** The event that makes this job. A job without one is only fired by its schedule. */
+  readonly on?: { readonly routingKey: string };
+  /** When the scheduler fires it by itself. */
+  readonly schedule?: JobSchedule<Payload>;
+  /** Larger is more urgent; may depend on the payload. 1 is ordinary. */
+  readonly priority: number | ((payload: Payload) => number);
+  /** The longest one try may take; the handler's signal aborts then. */
+  readonly timeoutMs: number;
+  readonly retry: RetryPolicy;
+}
+
+/** A recurring fire. */
+export interface JobSchedule<Payload> {
+  /** Five-field cron expression, in UTC. */
+  readonly cron: string;
+  /** What the fired job carries. */
+  readonly payload: Payload;
+}
+
+/** What a handler is given besides its payload. */
+export interface JobContext<Ports> {
+  readonly ports: Ports;
+  /** Aborts on time-out, lost lock, cancel, and when a stop runs out of time. Pass it to everything that waits. */
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  /** The event's message id: the stem of every effect key. */
+  readonly messageId: string;
+  /** 1 for the first try. */
+  readonly attempt: number;
+  /** Tells whoever follows the job how far it is, 0 to 100. Passed on at most once a second; never throws. */
+  progress(percent: number): void;
+}
+
+/** The work of one job. Must give the same result when run twice. */
+export type JobHandler<Payload, Ports> = (payload: Payload, context: JobContext<Ports>) => Promise<Outcome>;
+
+/** The handlers of a list of jobs: forgetting one does not compile. */
+export type HandlersFor<Jobs extends readonly JobDefinition<string, never>[], Ports> = {
+  readonly [Job in Jobs[number] as Job['name']]: JobHandler<Job extends JobDefinition<string, infer Payload> ? Payload : never, Ports>;
+};
+
+/** Declares a queue. */
+export function defineQueue(definition: QueueDefinition): QueueDefinition {
+  return definition;
+}
+
+/** Declares a job. */
+export function defineJob<const Name extends string, Payload>(definition: JobDefinition<Name, Payload>): JobDefinition<Name, Payload> {
+  return definition;
+}

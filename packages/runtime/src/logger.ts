@@ -1,0 +1,79 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import winston from 'winston';
+
+/** Fields that join log lines: ids and figures, never secrets or message contents. */
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/** A structured logger: one JSON object per line; the message is the event's name in a few words. */
+export interface Logger {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+  /** The same logger with fields that every line carries. */
+  child(fields: LogFields): Logger;
+}
+
+/** How a process logs. */
+export interface LoggerOptions {
+  readonly service: string;
+  readonly level: string;
+  /** Where `error.log` and `combined.log` are written as well; nowhere if absent. */
+  readonly dir?: string | undefined;
+}
+
+/** Makes the process's root logger: JSON lines on standard output, and to files where `dir` is given. */
+export function createLogger(options: LoggerOptions): Logger {
+  const transports: winston.transport[] = [new winston.transports.Console()];
+  if (options.dir !== undefined) {
+    mkdirSync(options.dir, { recursive: true });
+    // Bounded, or a process that logs errors for a week fills the disk that the media work needs.
+    const rotation = { maxsize: 50 * 1024 * 1024, maxFiles: 5, tailable: true };
+    transports.push(
+      new winston.transports.File({ filename: join(options.dir, 'error.log'), level: 'error', ...rotation }),
+      new winston.transports.File({ filename: join(options.dir, 'combined.log'), ...rotation }),
+    );
+  }
+  const root = winston.createLogger({
+    level: options.level,
+    format: winston.format.combine(winston.format.timestamp(), winston.format.json()),
+    defaultMeta: { service: options.service, pid: process.pid },
+    transports,
+  });
+  return adapt(root);
+}
+
+/** A logger that writes nothing, for tests and for callers that have none. */
+export const silentLogger: Logger = {
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+  child: () => silentLogger,
+};
+
+/**
+ * What a log line or a stored history may keep of an error: name, code,
+ * message, where it was thrown, and the same of its causes (at most five deep).
+ */
+export function describeError(error: unknown, depth = 0): { name: string; message: string; code?: string; stack?: string; cause?: unknown } {
+  if (!(error instanceof Error)) return { name: 'NotAnError', message: String(error).slice(0, 500) };
+  const code = (error as { code?: unknown }).code;
+  return {
+    name: error.name,
+    message: error.message.slice(0, 2000),
+    ...(typeof code === 'string' || typeof code === 'number' ? { code: String(code) } : {}),
+    ...(depth === 0 && error.stack !== undefined ? { stack: error.stack.split('\n').slice(1, 6).join('\n') } : {}),
+    ...(error.cause !== undefined && depth < 5 ? { cause: describeError(error.cause, depth + 1) } : {}),
+  };
+}
+
+function adapt(logger: winston.Logger): Logger {
+  const write = (level: string) => (message: string, fields?: LogFields) => {
+    // An Error has no enumerable fields: unadapted, `{ error }` would be logged as `{}` and the reason lost.
+    const plain = fields === undefined ? undefined : Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, value instanceof Error ? describeError(value) : value]));
+    logger.log(level, message, plain);
+  };
+  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), child: (fields) => adapt(logger.child(fields)) };
+}
