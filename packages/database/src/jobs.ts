@@ -1,0 +1,166 @@
+import type { Database, Queryable } from './database.ts';
+import type { StoredError } from './dead-letters.ts';
+
+/** Where a job is in its life. `queued`, `active` and `retrying` are open; the rest is for good. */
+export type JobStatus = 'queued' | 'active' | 'retrying' | 'done' | 'skipped' | 'cancelled' | 'dead';
+
+/** A job about to be accepted. */
+export interface NewJob {
+  readonly messageId: string;
+  readonly queue: string;
+  readonly name: string;
+  /** Larger is more urgent. */
+  readonly priority: number;
+  /** sha256 of routing key and canonical payload. */
+  readonly bodyHash: Buffer;
+  /** The payload as JSON text: it is stored, never looked into, on the way in. */
+  readonly payloadJson: string;
+  readonly traceparent: string | null;
+}
+
+/** What happened to one job when a batch was recorded. */
+export type RecordOutcome =
+  /** It is new, or an earlier run recorded it without finishing: put it in the queue. */
+  | 'open'
+  /** It is recorded and finished: nothing to do. */
+  | 'finished'
+  /** The message id is taken by a different body. */
+  | 'conflict';
+
+/** A recorded job as the reconciler and the producers need it. */
+export interface OpenJob {
+  readonly messageId: string;
+  readonly queue: string;
+  readonly name: string;
+  readonly priority: number;
+  readonly traceparent: string | null;
+}
+
+/** One entry of a job's history. */
+export interface HistoryEntry {
+  readonly at: string;
+  readonly event: 'started' | 'failed' | 'postponed' | 'finished' | 'retried' | 'requeued';
+  readonly [detail: string]: unknown;
+}
+
+/** Everything that is known of a job. */
+export interface JobRow extends OpenJob {
+  readonly status: JobStatus;
+  readonly tenant: string | null;
+  readonly payload: unknown;
+  readonly attempts: number;
+  readonly failures: number;
+  readonly result: unknown;
+  readonly error: StoredError | null;
+  readonly history: readonly HistoryEntry[];
+  readonly receivedAt: Date;
+  readonly startedAt: Date | null;
+  readonly dueAt: Date | null;
+  readonly finishedAt: Date | null;
+  readonly updatedAt: Date;
+}
+
+/** The record of accepted jobs. */
+export interface Jobs {
+  /**
+   * Records a batch in one statement; the outcomes are in the batch's order.
+   * A message id that occurs twice in the batch is recorded once; its second
+   * body, if different, is a conflict.
+   */
+  record(batch: readonly NewJob[]): Promise<RecordOutcome[]>;
+  /** One page of open jobs that nobody touched for `idleMs`, in message id order after `after`. */
+  idle(options: { idleMs: number; after: string; limit: number }): Promise<OpenJob[]>;
+  /** Of these, the ones that are still open; their idle time starts anew. */
+  touchOpen(messageIds: readonly string[]): Promise<Set<string>>;
+  find(messageId: string): Promise<JobRow | undefined>;
+  /** Open jobs and the oldest one's age, by queue and status. */
+  summary(): Promise<{ queue: string; status: JobStatus; count: number; oldestSeconds: number }[]>;
+  /** Deletes finished jobs older than the retention, in small batches. Returns how many. */
+  prune(options: { olderThanMs: number; batchSize: number; signal?: AbortSignal }): Promise<number>;
+}
+
+const COLUMNS = `message_id AS "messageId", queue, name, tenant, status, priority, payload, traceparent, attempts, failures, result, error, history,
+  received_at AS "receivedAt", started_at AS "startedAt", due_at AS "dueAt", finished_at AS "finishedAt", updated_at AS "updatedAt"`;
+
+/** The record in `backhaul.jobs`. */
+export function createJobs(database: Database): Jobs {
+  return {
+    record: (batch) => recordJobs(database, batch),
+    async idle({ idleMs, after, limit }) {
+      const { rows } = await database.query<OpenJob>(
+        `SELECT message_id AS "messageId", queue, name, priority, traceparent FROM backhaul.jobs
+         WHERE finished_at IS NULL AND message_id > $1
+           AND updated_at < now() - $2 * interval '1 millisecond' AND (due_at IS NULL OR due_at < now() - $2 * interval '1 millisecond')
+         ORDER BY message_id LIMIT $3`,
+        [after, idleMs, limit],
+      );
+      return rows;
+    },
+    async touchOpen(messageIds) {
+      const { rows } = await database.query<{ message_id: string }>(
+        `UPDATE backhaul.jobs SET updated_at = now() WHERE message_id = ANY($1::text[]) AND finished_at IS NULL RETURNING message_id`,
+        [messageIds],
+      );
+      return new Set(rows.map((row) => row.message_id));
+    },
+    async find(messageId) {
+      const { rows } = await database.query<JobRow>(`SELECT ${COLUMNS} FROM backhaul.jobs WHERE message_id = $1`, [messageId]);
+      return rows[0];
+    },
+    async summary() {
+      const { rows } = await database.query<{ queue: string; status: JobStatus; count: number; oldestSeconds: number }>(
+        `SELECT queue, status, count(*)::int AS count, coalesce(extract(epoch FROM now() - min(received_at)), 0)::float AS "oldestSeconds"
+         FROM backhaul.jobs WHERE finished_at IS NULL GROUP BY queue, status ORDER BY queue, status`,
+      );
+      return rows;
+    },
+    async prune({ olderThanMs, batchSize, signal }) {
+      let deleted = 0;
+      while (!signal?.aborted) {
+        // received_at first: it is what the BRIN index can skip by. finished_at keeps a job that took long for as long again.
+        const { rowCount } = await database.query(
+          `DELETE FROM backhaul.jobs WHERE ctid = ANY(ARRAY(
+             SELECT ctid FROM backhaul.jobs
+             WHERE received_at < now() - $1 * interval '1 millisecond' AND finished_at < now() - $1 * interval '1 millisecond'
+             LIMIT $2 FOR UPDATE SKIP LOCKED))`,
+          [olderThanMs, batchSize],
+        );
+        deleted += rowCount;
+        if (rowCount < batchSize) break;
+      }
+      return deleted;
+    },
+  };
+}
+
+/** Records a batch on any connection: the scheduler does it inside the transaction that notes its run. */
+export async function recordJobs(client: Queryable, batch: readonly NewJob[]): Promise<RecordOutcome[]> {
+  const first = new Map<string, NewJob>();
+  for (const job of batch) if (!first.has(job.messageId)) first.set(job.messageId, job);
+  const jobs = [...first.values()];
+  const { rows: inserted } = await client.query<{ message_id: string }>(
+    `INSERT INTO backhaul.jobs (message_id, queue, name, priority, body_hash, payload, traceparent)
+     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bytea[], $6::jsonb[], $7::text[])
+     ON CONFLICT (message_id) DO NOTHING RETURNING message_id`,
+    [jobs.map((j) => j.messageId), jobs.map((j) => j.queue), jobs.map((j) => j.name), jobs.map((j) => j.priority), jobs.map((j) => j.bodyHash), jobs.map((j) => j.payloadJson), jobs.map((j) => j.traceparent)],
+  );
+  const stored = new Map<string, { bodyHash: Buffer; finished: boolean }>();
+  for (const { message_id } of inserted) {
+    const job = first.get(message_id);
+    if (job !== undefined) stored.set(message_id, { bodyHash: job.bodyHash, finished: false });
+  }
+  if (inserted.length < jobs.length) {
+    const { rows } = await client.query<{ message_id: string; body_hash: Buffer; finished: boolean }>(
+      `SELECT message_id, body_hash, finished_at IS NOT NULL AS finished FROM backhaul.jobs WHERE message_id = ANY($1::text[])`,
+      [jobs.filter((job) => !stored.has(job.messageId)).map((job) => job.messageId)],
+    );
+    for (const row of rows) stored.set(row.message_id, { bodyHash: row.body_hash, finished: row.finished });
+  }
+  return batch.map((job) => {
+    const row = stored.get(job.messageId);
+    // Pruned between the two statements: it was finished long ago.
+    if (row === undefined) return 'finished';
+    if (!row.bodyHash.equals(job.bodyHash)) return 'conflict';
+    return row.finished ? 'finished' : 'open';
+  });
+}

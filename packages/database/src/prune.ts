@@ -1,0 +1,47 @@
+import type { Database } from './database.ts';
+import { createDeadLetters } from './dead-letters.ts';
+import { createJobRuns } from './job-runs.ts';
+import { createJobs } from './jobs.ts';
+
+/** Below this a redelivered or re-published message could find its record gone and run again. */
+export const MIN_RETENTION_MS = 48 * 3_600_000;
+
+/** What a pruning run deleted. */
+export interface Pruned {
+  readonly jobs: number;
+  readonly effects: number;
+  readonly deadLetters: number;
+  readonly jobRuns: number;
+}
+
+/**
+ * Deletes what is finished and older than the retention from the fleet's own
+ * tables, in batches. Deduplication has no hole: a job's row stays for the
+ * whole retention after it finished, an open job's row stays for ever, and an
+ * effect outlives its job.
+ *
+ * @throws {RangeError} when `olderThanMs` is below 48 h
+ */
+export async function pruneFinished(database: Database, options: { olderThanMs: number; batchSize: number; signal?: AbortSignal }): Promise<Pruned> {
+  if (options.olderThanMs < MIN_RETENTION_MS) throw new RangeError(`the retention must be at least ${MIN_RETENTION_MS} ms (48 h), got ${options.olderThanMs}`);
+  const jobs = await createJobs(database).prune(options);
+  let effects = 0;
+  while (!options.signal?.aborted) {
+    const { rowCount } = await database.query(
+      `DELETE FROM backhaul.effects WHERE ctid = ANY(ARRAY(
+         SELECT e.ctid FROM backhaul.effects e
+         WHERE e.created_at < now() - $1 * interval '1 millisecond' AND e.updated_at < now() - $1 * interval '1 millisecond'
+           AND NOT EXISTS (SELECT 1 FROM backhaul.jobs j WHERE j.message_id = e.message_id)
+         LIMIT $2 FOR UPDATE SKIP LOCKED))`,
+      [options.olderThanMs, options.batchSize],
+    );
+    effects += rowCount;
+    if (rowCount < options.batchSize) break;
+  }
+  return {
+    jobs,
+    effects,
+    deadLetters: await createDeadLetters(database).prune(options),
+    jobRuns: await createJobRuns(database).prune(options),
+  };
+}
