@@ -1,4 +1,13 @@
-export { DatabaseUnavailable, createDatabase, sqlState, type Database, type DatabaseOptions, type Queryable, type SqlResult, type SqlValue } from './database.ts';
+export {
+  DatabaseUnavailable,
+  createDatabase,
+  sqlState,
+  type Database,
+  type DatabaseOptions,
+  type Queryable,
+  type SqlResult,
+  type SqlValue,
+} from './database.ts';
 export { createDeadLetters, type DeadLetter, type DeadLetters, type PoisonMessage, type StoredError } from './dead-letters.ts';
 export { createEffects, type EffectClaim, type EffectRow, type Effects } from './effects.ts';
 export { databaseEnv } from './env.ts';

@@ -34,7 +34,8 @@ const APPEND = (entry: string) => `history = (CASE WHEN jsonb_array_length(histo
 
 /** The ledger over `backhaul.jobs`. Every write names the attempt, so a superseded worker's write changes nothing. */
 export function createJobLedger(database: Database): JobLedger {
-  const entry = (event: HistoryEntry['event'], details: Readonly<Record<string, unknown>>) => JSON.stringify([{ at: new Date().toISOString(), event, ...details }]);
+  const entry = (event: HistoryEntry['event'], details: Readonly<Record<string, unknown>>) =>
+    JSON.stringify([{ at: new Date().toISOString(), event, ...details }]);
   return {
     async start(messageId, worker) {
       const { rows } = await database.query<Omit<StartedJob, 'state'>>(
@@ -59,7 +60,13 @@ export function createJobLedger(database: Database): JobLedger {
       const { rowCount } = await database.query(
         `UPDATE backhaul.jobs SET status = 'retrying', failures = failures + 1, error = $3, due_at = now() + $4 * interval '1 millisecond', updated_at = now(), ${APPEND('$5')}
          WHERE message_id = $1 AND attempts = $2 AND finished_at IS NULL`,
-        [messageId, attempt, error as unknown as Record<string, unknown>, delayMs, entry('failed', { attempt, code: error.code, message: error.message, retryInMs: delayMs })],
+        [
+          messageId,
+          attempt,
+          error as unknown as Record<string, unknown>,
+          delayMs,
+          entry('failed', { attempt, code: error.code, message: error.message, retryInMs: delayMs }),
+        ],
       );
       return rowCount === 1;
     },
@@ -71,11 +78,19 @@ export function createJobLedger(database: Database): JobLedger {
       );
       return rowCount === 1;
     },
-    bury: (messageId, attempt, { reason, error }) => database.transaction((client) => buryJob(client, messageId, attempt, { reason, error, entry: entry('finished', { attempt, status: 'dead', reason, message: error.message }) })),
+    bury: (messageId, attempt, { reason, error }) =>
+      database.transaction((client) =>
+        buryJob(client, messageId, attempt, { reason, error, entry: entry('finished', { attempt, status: 'dead', reason, message: error.message }) }),
+      ),
   };
 }
 
-async function buryJob(client: Queryable, messageId: string, attempt: number | undefined, failure: { reason: string; error: StoredError; entry: string }): Promise<boolean> {
+async function buryJob(
+  client: Queryable,
+  messageId: string,
+  attempt: number | undefined,
+  failure: { reason: string; error: StoredError; entry: string },
+): Promise<boolean> {
   const { rowCount } = await client.query(
     `UPDATE backhaul.jobs SET status = 'dead', failures = failures + 1, error = $3, finished_at = now(), updated_at = now(), ${APPEND('$4')}
      WHERE message_id = $1 AND ($2::int IS NULL OR attempts = $2) AND finished_at IS NULL`,

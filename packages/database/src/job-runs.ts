@@ -28,7 +28,9 @@ export function createJobRuns(database: Database): JobRuns {
         return outcome === 'open';
       }),
     async latest() {
-      const { rows } = await database.query<{ job_name: string; latest: Date }>('SELECT job_name, max(scheduled_for) AS latest FROM backhaul.job_runs GROUP BY job_name');
+      const { rows } = await database.query<{ job_name: string; latest: Date }>(
+        'SELECT job_name, max(scheduled_for) AS latest FROM backhaul.job_runs GROUP BY job_name',
+      );
       return new Map(rows.map((row) => [row.job_name, row.latest]));
     },
     async prune({ olderThanMs }) {

@@ -142,7 +142,15 @@ export async function recordJobs(client: Queryable, batch: readonly NewJob[]): P
     `INSERT INTO backhaul.jobs (message_id, queue, name, priority, body_hash, payload, traceparent)
      SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bytea[], $6::jsonb[], $7::text[])
      ON CONFLICT (message_id) DO NOTHING RETURNING message_id`,
-    [jobs.map((j) => j.messageId), jobs.map((j) => j.queue), jobs.map((j) => j.name), jobs.map((j) => j.priority), jobs.map((j) => j.bodyHash), jobs.map((j) => j.payloadJson), jobs.map((j) => j.traceparent)],
+    [
+      jobs.map((j) => j.messageId),
+      jobs.map((j) => j.queue),
+      jobs.map((j) => j.name),
+      jobs.map((j) => j.priority),
+      jobs.map((j) => j.bodyHash),
+      jobs.map((j) => j.payloadJson),
+      jobs.map((j) => j.traceparent),
+    ],
   );
   const stored = new Map<string, { bodyHash: Buffer; finished: boolean }>();
   for (const { message_id } of inserted) {

@@ -29,7 +29,9 @@ export async function migrate(database: Database): Promise<string[]> {
   return database.transaction(async (client) => {
     await client.query('SELECT pg_advisory_xact_lock($1)', [LOCK_KEY]);
     await client.query('CREATE SCHEMA IF NOT EXISTS backhaul');
-    await client.query('CREATE TABLE IF NOT EXISTS backhaul.schema_migrations (name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())');
+    await client.query(
+      'CREATE TABLE IF NOT EXISTS backhaul.schema_migrations (name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())',
+    );
     const { rows } = await client.query<{ name: string; sha256: string }>('SELECT name, sha256 FROM backhaul.schema_migrations');
     const known = new Map(rows.map((row) => [row.name, row.sha256]));
     const applied: string[] = [];

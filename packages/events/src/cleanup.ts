@@ -5,7 +5,12 @@ import { z } from 'zod';
 const cleanupData = z
   .object({
     /** Older than this many hours counts as old. */
-    olderThanHours: z.number().int().min(0).max(24 * 365 * 10).optional(),
+    olderThanHours: z
+      .number()
+      .int()
+      .min(0)
+      .max(24 * 365 * 10)
+      .optional(),
     /** Stop after this many rows or objects; the next run goes on. */
     limit: z.number().int().min(1).max(10_000_000).optional(),
   })

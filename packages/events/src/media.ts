@@ -21,7 +21,11 @@ const example = {
 };
 
 /** A picture was uploaded. */
-export const mediaImage = defineEvent({ routingKey: 'media.image', data: z.object({ type: z.literal('image'), ...mediaFields }), example: { type: 'image', ...example } });
+export const mediaImage = defineEvent({
+  routingKey: 'media.image',
+  data: z.object({ type: z.literal('image'), ...mediaFields }),
+  example: { type: 'image', ...example },
+});
 
 /** A video was uploaded. */
 export const mediaVideo = defineEvent({

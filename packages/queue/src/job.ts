@@ -1,4 +1,13 @@
 /** What a job is, without the machinery that runs it: this entry brings neither BullMQ nor a Redis client. */
-export { defineJob, defineQueue, type HandlersFor, type JobContext, type JobDefinition, type JobHandler, type JobSchedule, type QueueDefinition } from './define-job.ts';
+export {
+  defineJob,
+  defineQueue,
+  type HandlersFor,
+  type JobContext,
+  type JobDefinition,
+  type JobHandler,
+  type JobSchedule,
+  type QueueDefinition,
+} from './define-job.ts';
 export { PermanentFailure, RetryLater, TimedOut, done, skipped, type Outcome } from './outcome.ts';
 export { exponential, nextDelayMs, type RetryPolicy } from './retry.ts';

@@ -140,7 +140,11 @@ export function createHealthServer(options: HealthServerOptions): HealthServer {
         // Without this Express would answer with a stack trace.
         const status = error.status !== undefined && error.status >= 400 && error.status < 500 ? error.status : 503;
         if (status === 503) options.log.warn('request failed', { method: request.method, path: request.path, error });
-        if (!response.headersSent) response.status(status).json({ error: status === 503 ? 'unavailable' : 'bad_request', message: status === 503 ? 'A dependency did not answer; try again.' : error.message });
+        if (!response.headersSent)
+          response.status(status).json({
+            error: status === 503 ? 'unavailable' : 'bad_request',
+            message: status === 503 ? 'A dependency did not answer; try again.' : error.message,
+          });
       });
       server = app.listen(port, host);
       await new Promise<void>((resolve, reject) => {

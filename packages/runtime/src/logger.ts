@@ -72,7 +72,10 @@ export function describeError(error: unknown, depth = 0): { name: string; messag
 function adapt(logger: winston.Logger): Logger {
   const write = (level: string) => (message: string, fields?: LogFields) => {
     // An Error has no enumerable fields: unadapted, `{ error }` would be logged as `{}` and the reason lost.
-    const plain = fields === undefined ? undefined : Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, value instanceof Error ? describeError(value) : value]));
+    const plain =
+      fields === undefined
+        ? undefined
+        : Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, value instanceof Error ? describeError(value) : value]));
     logger.log(level, message, plain);
   };
   return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), child: (fields) => adapt(logger.child(fields)) };

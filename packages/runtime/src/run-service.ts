@@ -124,7 +124,7 @@ export async function runService<Schema extends z.ZodType<ServiceConfig>>(
     const address = await http.listen(config.HOST, config.PORT);
     log.info('listening', { host: address.address, port: address.port });
     startDone = start({
-      config: config as z.output<Schema>,
+      config,
       log,
       metrics,
       http,
@@ -143,7 +143,10 @@ export async function runService<Schema extends z.ZodType<ServiceConfig>>(
   }
 }
 
-function readConfig<Schema extends z.ZodType<ServiceConfig>>(name: string, options: { env: Readonly<Record<string, string | undefined>>; config: Schema }): z.output<Schema> {
+function readConfig<Schema extends z.ZodType<ServiceConfig>>(
+  name: string,
+  options: { env: Readonly<Record<string, string | undefined>>; config: Schema },
+): z.output<Schema> {
   try {
     return loadConfig(options.config, options.env);
   } catch (error) {
