@@ -47,7 +47,8 @@ export function readSource(root: string, file: string): Source {
   for (const { moduleRequest } of module.staticImports) imports.push({ specifier: moduleRequest.value, line: lineAt(moduleRequest.start) });
   for (const { entries } of module.staticExports) {
     const request = entries.find(({ moduleRequest }) => moduleRequest)?.moduleRequest;
-    if (request) imports.push({ specifier: request.value, line: lineAt(request.start) });
+    // `import { a } from 'x'; export { a }` is listed as an export of x as well: it is one import, already there.
+    if (request && !imports.some(({ specifier }) => specifier === request.value)) imports.push({ specifier: request.value, line: lineAt(request.start) });
   }
 
   const envLines: number[] = [];
