@@ -56,8 +56,8 @@ export interface JobContext<Ports> {
 export type JobHandler<Payload, Ports> = (payload: Payload, context: JobContext<Ports>) => Promise<Outcome>;
 
 /** The handlers of a list of jobs: forgetting one does not compile. */
-export type HandlersFor<Jobs extends readonly JobDefinition<string, never>[], Ports> = {
-  readonly [Job in Jobs[number] as Job['name']]: JobHandler<Job extends JobDefinition<string, infer Payload> ? Payload : never, Ports>;
+export type HandlersFor<Jobs extends readonly { readonly name: string; readonly payload: z.ZodType }[], Ports> = {
+  readonly [Job in Jobs[number] as Job['name']]: JobHandler<z.output<Job['payload']>, Ports>;
 };
 
 /** Declares a queue. */

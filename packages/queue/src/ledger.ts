@@ -1,0 +1,25 @@
+/**
+ * The record of jobs, as the worker needs it. Implemented by
+ * `createJobLedger` of @backhaul/database; declared here so that the queue
+ * knows nothing of Postgres.
+ */
+export interface JobLedger {
+  start(messageId: string, worker: string): Promise<LedgerStart>;
+  finish(messageId: string, attempt: number, outcome: { status: 'done' | 'skipped'; result: Readonly<Record<string, unknown>> }): Promise<boolean>;
+  retry(messageId: string, attempt: number, failure: { error: LedgerError; delayMs: number }): Promise<boolean>;
+  postpone(messageId: string, attempt: number, reason: { code: string; message: string; delayMs: number }): Promise<boolean>;
+  bury(messageId: string, attempt: number | undefined, failure: { reason: string; error: LedgerError }): Promise<boolean>;
+}
+
+/** What opening a run answers. */
+export type LedgerStart =
+  | { readonly state: 'started'; readonly name: string; readonly payload: unknown; readonly attempt: number; readonly failures: number; readonly receivedAt: Date }
+  | { readonly state: 'finished' | 'missing' };
+
+/** What is kept of an error. */
+export interface LedgerError {
+  readonly name: string;
+  readonly message: string;
+  readonly code?: string;
+  readonly cause?: unknown;
+}

@@ -1,0 +1,112 @@
+import { type Logger, withDeadline } from '@backhaul/runtime';
+import { Queue } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { RedisAddress } from './env.ts';
+import { bullPriority, jobIdOf } from './job-id.ts';
+import { QueueUnavailable, failFast, whenReady } from './redis.ts';
+
+/** A recorded job on its way into Redis: a reference, the record has the rest. */
+export interface JobReference {
+  readonly messageId: string;
+  /** The job definition's name. */
+  readonly name: string;
+  /** Larger is more urgent. */
+  readonly priority: number;
+  readonly traceparent: string | null;
+}
+
+/** What a Bull job carries. The payload stays in Postgres: Redis then holds no message contents and stays small. */
+export interface JobData {
+  readonly messageId: string;
+  readonly traceparent?: string;
+}
+
+/** Puts jobs into the Bull queues. */
+export interface Producer {
+  readonly redis: Redis;
+  /**
+   * Adds a batch in one round trip. A job that is in the queue already stays as it is.
+   * @throws {QueueUnavailable} within `timeoutMs` when Redis is away or full; some of the batch may have been added, adding it again is harmless
+   */
+  addBatch(queue: string, jobs: readonly JobReference[]): Promise<void>;
+  /** How many jobs wait in a queue: waiting, prioritised, delayed and active. */
+  depth(queue: string): Promise<number>;
+  /** Of these message ids, the ones whose job is not in Redis. */
+  missing(queue: string, messageIds: readonly string[]): Promise<string[]>;
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** How the producer is made. */
+export interface ProducerOptions {
+  readonly redis: RedisAddress;
+  readonly prefix: string;
+  readonly log: Logger;
+  /** The longest that one call may take. Default 5 s. */
+  readonly timeoutMs?: number;
+}
+
+/** Connects (waiting at most 10 s for the first contact) and returns the producer. */
+export async function createProducer(options: ProducerOptions): Promise<Producer> {
+  const timeoutMs = options.timeoutMs ?? 5_000;
+  const redis = failFast(options.redis, options.log);
+  const queues = new Map<string, Queue<JobData>>();
+  const queueOf = (name: string) => {
+    let queue = queues.get(name);
+    if (queue === undefined) {
+      queue = new Queue<JobData>(name, { connection: redis, prefix: options.prefix, skipVersionCheck: true, streams: { events: { maxLen: 1_000 } } });
+      queue.on('error', (error) => options.log.debug('queue error', { queue: name, error }));
+      queues.set(name, queue);
+    }
+    return queue;
+  };
+  const attempt = async <Result>(what: string, work: () => Promise<Result>): Promise<Result> => {
+    try {
+      return await withDeadline(what, timeoutMs, work());
+    } catch (error) {
+      throw new QueueUnavailable(error);
+    }
+  };
+  try {
+    await whenReady(redis, 10_000);
+  } catch (error) {
+    redis.disconnect();
+    throw error;
+  }
+  return {
+    redis,
+    async addBatch(queue, jobs) {
+      if (jobs.length === 0) return;
+      await attempt('adding jobs', () =>
+        queueOf(queue).addBulk(
+          jobs.map((job) => ({
+            name: job.name,
+            data: job.traceparent === null ? { messageId: job.messageId } : { messageId: job.messageId, traceparent: job.traceparent },
+            opts: { jobId: jobIdOf(job.messageId), priority: bullPriority(job.priority) },
+          })),
+        ),
+      );
+    },
+    depth: (queue) =>
+      attempt('counting jobs', async () => {
+        const counts = await queueOf(queue).getJobCounts('waiting', 'active', 'prioritized', 'delayed');
+        return Object.values(counts).reduce((sum, count) => sum + count, 0);
+      }),
+    missing: (queue, messageIds) =>
+      attempt('looking jobs up', async () => {
+        const pipeline = redis.pipeline();
+        for (const messageId of messageIds) pipeline.exists(`${options.prefix}:${queue}:${jobIdOf(messageId)}`);
+        const answers = (await pipeline.exec()) ?? [];
+        return messageIds.filter((_messageId, index) => {
+          const [error, found] = answers[index] ?? [];
+          if (error) throw error;
+          return found === 0;
+        });
+      }),
+    ping: () => attempt('ping', async () => void (await redis.ping())),
+    async close() {
+      await withDeadline('closing the queues', 2_000, Promise.all([...queues.values()].map((queue) => queue.close()))).catch(() => undefined);
+      redis.disconnect();
+    },
+  };
+}

@@ -1,0 +1,188 @@
+import { type Logger, describeError, pause } from '@backhaul/runtime';
+import type { JobDefinition, JobHandler } from './define-job.ts';
+import type { JobLedger } from './ledger.ts';
+import { type Outcome, PermanentFailure, RetryLater, TimedOut } from './outcome.ts';
+import { nextDelayMs } from './retry.ts';
+
+/** How one run of a job ended, for the queue and the metrics. */
+export type RunResult =
+  | { readonly status: 'done' | 'skipped' }
+  /** Closed as a dead letter. */
+  | { readonly status: 'dead'; readonly reason: string; readonly error: Error }
+  /** To be run again after `delayMs`. */
+  | { readonly status: 'again'; readonly delayMs: number; readonly because: 'failed' | 'postponed' | 'handed_back' };
+
+/** Why a run is asked to end early; the reason of the abort signal. */
+export class RunAborted extends Error {
+  readonly code: 'stopping' | 'lock_lost' | 'cancelled';
+
+  constructor(code: RunAborted['code']) {
+    super(`the run was ended: ${code}`);
+    this.name = 'RunAborted';
+    this.code = code;
+  }
+}
+
+/** One run of one job. */
+export interface Run<Ports> {
+  readonly messageId: string;
+  readonly worker: string;
+  readonly jobs: ReadonlyMap<string, { job: JobDefinition; handler: JobHandler<unknown, Ports> }>;
+  readonly ports: Ports;
+  readonly ledger: JobLedger;
+  readonly log: Logger;
+  /** Aborts when the run must end early; its reason is a RunAborted. */
+  readonly signal: AbortSignal;
+  progress(percent: number): void;
+  /** Called once the ledger has opened the run. */
+  started?(info: { job: JobDefinition; attempt: number; receivedAt: Date }): void;
+}
+
+/** How long a handler may take to notice its aborted signal before the run is closed without it. */
+const ABORT_GRACE_MS = 5_000;
+/** How long a job waits when the record cannot be reached. */
+const LEDGER_AWAY_DELAY_MS = 3_000;
+/** How long a finished run keeps trying to write its outcome down before it leaves the job to a re-run. */
+const WRITE_PATIENCE_MS = 20_000;
+
+/**
+ * Runs a job once: opens the run in the ledger, reads the payload, calls the
+ * handler within its time limit, and closes the run with what came of it.
+ *
+ * | the handler | the job |
+ * |---|---|
+ * | returns `done(..)` or `skipped(..)` | is closed so |
+ * | throws PermanentFailure | is a dead letter at once, reason = its code |
+ * | throws RetryLater | runs again after its delay; no try is used up |
+ * | throws anything else, or runs out of time | runs again by its retry policy, after the last try it is a dead letter `exhausted` |
+ * | is aborted because the process stops | runs again at once, elsewhere; no try is used up |
+ */
+export async function runJob<Ports>(run: Run<Ports>): Promise<RunResult> {
+  let opened;
+  try {
+    opened = await run.ledger.start(run.messageId, run.worker);
+  } catch (error) {
+    run.log.warn('the record cannot be reached, job postponed', { error });
+    return { status: 'again', delayMs: LEDGER_AWAY_DELAY_MS, because: 'postponed' };
+  }
+  if (opened.state !== 'started') {
+    // A redelivery after the work was done, or a row that was pruned: nothing is left to do.
+    run.log.info('nothing to run', { state: opened.state });
+    return { status: 'skipped' };
+  }
+  const { name, attempt, failures } = opened;
+  const log = run.log.child({ job: name, attempt });
+  const known = run.jobs.get(name);
+  if (known === undefined) {
+    const failure = new PermanentFailure('unknown_job', `this worker has no handler for ${name}`);
+    return close(run, log, attempt, { status: 'dead', reason: failure.code, error: failure });
+  }
+  const { job, handler } = known;
+  run.started?.({ job, attempt, receivedAt: opened.receivedAt });
+  const payload = job.payload.safeParse(opened.payload);
+  if (!payload.success) {
+    const failure = new PermanentFailure('payload', payload.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '));
+    return close(run, log, attempt, { status: 'dead', reason: failure.code, error: failure });
+  }
+  const startedAt = performance.now();
+  try {
+    const outcome = await callHandler(run, job, handler, payload.data, attempt, log);
+    log.info('job finished', { status: outcome.status, runMs: Math.round(performance.now() - startedAt) });
+    return await close(run, log, attempt, { status: outcome.status, outcome });
+  } catch (error) {
+    return close(run, log, attempt, judge(error, job, failures));
+  }
+}
+
+type Closing =
+  | { readonly status: 'done' | 'skipped'; readonly outcome: Outcome }
+  | { readonly status: 'dead'; readonly reason: string; readonly error: Error }
+  | { readonly status: 'again'; readonly delayMs: number; readonly because: 'failed' | 'postponed' | 'handed_back'; readonly error: Error };
+
+/** What a failure means for the job. */
+function judge(thrown: unknown, job: JobDefinition, failures: number): Closing {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  if (error instanceof RunAborted) return { status: 'again', delayMs: 0, because: 'handed_back', error };
+  if (error instanceof RetryLater) return { status: 'again', delayMs: error.delayMs, because: 'postponed', error };
+  if (error instanceof PermanentFailure) return { status: 'dead', reason: error.code, error };
+  const delayMs = nextDelayMs(job.retry, failures + 1);
+  return delayMs === undefined ? { status: 'dead', reason: error instanceof TimedOut ? 'timeout' : 'exhausted', error } : { status: 'again', delayMs, because: 'failed', error };
+}
+
+async function callHandler<Ports>(run: Run<Ports>, job: JobDefinition, handler: JobHandler<unknown, Ports>, payload: unknown, attempt: number, log: Logger): Promise<Outcome> {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(new TimedOut(job.timeoutMs)), job.timeoutMs);
+  const signal = AbortSignal.any([limit.signal, run.signal]);
+  let giveUp: NodeJS.Timeout | undefined;
+  const ignored = new Promise<never>((_resolve, reject) => {
+    signal.addEventListener('abort', () => {
+      // A handler that ignores its signal must not hold the slot for ever.
+      giveUp = setTimeout(() => {
+        log.error('handler ignored its abort signal');
+        reject(signal.reason as Error);
+      }, ABORT_GRACE_MS);
+    });
+  });
+  try {
+    return await Promise.race([handler(payload, { ports: run.ports, signal, log, messageId: run.messageId, attempt, progress: run.progress }), ignored]);
+  } catch (error) {
+    // What a handler throws once its signal is aborted is only the echo of the abort.
+    if (signal.aborted && !(error instanceof PermanentFailure)) throw signal.reason;
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    clearTimeout(giveUp);
+  }
+}
+
+/** Writes the end of the run down, patiently: the work is done, and a re-run is the dearer way to note it. */
+async function close<Ports>(run: Run<Ports>, log: Logger, attempt: number, closing: Closing): Promise<RunResult> {
+  const deadline = Date.now() + WRITE_PATIENCE_MS;
+  for (let delayMs = 100; ; delayMs = Math.min(2_000, delayMs * 2)) {
+    try {
+      const mine = await write(run, attempt, closing);
+      if (!mine) log.warn('the run was superseded, its end is not recorded', { status: closing.status });
+      break;
+    } catch (error) {
+      if (Date.now() + delayMs > deadline) {
+        log.error('the end of the run could not be recorded, the job will run again', { status: closing.status, error });
+        return { status: 'again', delayMs: LEDGER_AWAY_DELAY_MS, because: 'postponed' };
+      }
+      await pause(delayMs);
+    }
+  }
+  switch (closing.status) {
+    case 'done':
+    case 'skipped':
+      return { status: closing.status };
+    case 'dead':
+      log.error('job is a dead letter', { reason: closing.reason, error: closing.error });
+      return closing;
+    case 'again':
+      log.warn('job will run again', { because: closing.because, delayMs: closing.delayMs, error: closing.error });
+      return { status: 'again', delayMs: closing.delayMs, because: closing.because };
+  }
+}
+
+function write<Ports>(run: Run<Ports>, attempt: number, closing: Closing): Promise<boolean> {
+  const { ledger, messageId } = run;
+  switch (closing.status) {
+    case 'done':
+    case 'skipped': {
+      const { outcome } = closing;
+      const result = outcome.status === 'done' ? outcome.result : { reason: outcome.reason, ...(outcome.detail === undefined ? {} : { detail: outcome.detail }) };
+      return ledger.finish(messageId, attempt, { status: closing.status, result });
+    }
+    case 'dead':
+      return ledger.bury(messageId, attempt, { reason: closing.reason, error: describeError(closing.error) });
+    case 'again':
+      return closing.because === 'failed'
+        ? ledger.retry(messageId, attempt, { error: describeError(closing.error), delayMs: closing.delayMs })
+        : ledger.postpone(messageId, attempt, { code: codeOf(closing.error), message: closing.error.message, delayMs: closing.delayMs });
+  }
+}
+
+function codeOf(error: Error): string {
+  const code = (error as { code?: unknown }).code;
+  return typeof code === 'string' ? code : error.name;
+}
