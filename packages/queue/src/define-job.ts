@@ -48,6 +48,8 @@ export interface JobContext<Ports> {
   readonly messageId: string;
   /** 1 for the first try. */
   readonly attempt: number;
+  /** No try is left after this one: an ordinary failure now ends the job as a dead letter. */
+  readonly lastTry: boolean;
   /** Tells whoever follows the job how far it is, 0 to 100. Passed on at most once a second; never throws. */
   progress(percent: number): void;
 }
@@ -55,8 +57,11 @@ export interface JobContext<Ports> {
 /** The work of one job. Must give the same result when run twice. */
 export type JobHandler<Payload, Ports> = (payload: Payload, context: JobContext<Ports>) => Promise<Outcome>;
 
+/** Any job, in a list. (A list of `JobDefinition` would take none: its priority makes it invariant in the payload.) */
+export type ListedJob = Pick<JobDefinition, 'name' | 'payload'>;
+
 /** The handlers of a list of jobs: forgetting one does not compile. */
-export type HandlersFor<Jobs extends readonly { readonly name: string; readonly payload: z.ZodType }[], Ports> = {
+export type HandlersFor<Jobs extends readonly ListedJob[], Ports> = {
   readonly [Job in Jobs[number] as Job['name']]: JobHandler<z.output<Job['payload']>, Ports>;
 };
 

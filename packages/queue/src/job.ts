@@ -7,6 +7,7 @@ export {
   type JobDefinition,
   type JobHandler,
   type JobSchedule,
+  type ListedJob,
   type QueueDefinition,
 } from './define-job.ts';
 export { PermanentFailure, RetryLater, TimedOut, done, skipped, type Outcome } from './outcome.ts';

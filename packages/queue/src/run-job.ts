@@ -86,7 +86,8 @@ export async function runJob<Ports>(run: Run<Ports>): Promise<RunResult> {
   }
   const startedAt = performance.now();
   try {
-    const outcome = await callHandler(run, job, handler, payload.data, attempt, log);
+    const lastTry = nextDelayMs(job.retry, failures + 1) === undefined;
+    const outcome = await callHandler(run, job, handler, payload.data, { attempt, lastTry }, log);
     log.info('job finished', { status: outcome.status, runMs: Math.round(performance.now() - startedAt) });
     return await close(run, log, attempt, { status: outcome.status, outcome });
   } catch (error) {
@@ -109,7 +110,7 @@ function judge(thrown: unknown, job: JobDefinition, failures: number): Closing {
   return delayMs === undefined ? { status: 'dead', reason: error instanceof TimedOut ? 'timeout' : 'exhausted', error } : { status: 'again', delayMs, because: 'failed', error };
 }
 
-async function callHandler<Ports>(run: Run<Ports>, job: JobDefinition, handler: JobHandler<unknown, Ports>, payload: unknown, attempt: number, log: Logger): Promise<Outcome> {
+async function callHandler<Ports>(run: Run<Ports>, job: JobDefinition, handler: JobHandler<unknown, Ports>, payload: unknown, tries: { attempt: number; lastTry: boolean }, log: Logger): Promise<Outcome> {
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(new TimedOut(job.timeoutMs)), job.timeoutMs);
   const signal = AbortSignal.any([limit.signal, run.signal]);
@@ -124,7 +125,7 @@ async function callHandler<Ports>(run: Run<Ports>, job: JobDefinition, handler: 
     });
   });
   try {
-    return await Promise.race([handler(payload, { ports: run.ports, signal, log, messageId: run.messageId, attempt, progress: run.progress }), ignored]);
+    return await Promise.race([handler(payload, { ports: run.ports, signal, log, messageId: run.messageId, ...tries, progress: run.progress }), ignored]);
   } catch (error) {
     // What a handler throws once its signal is aborted is only the echo of the abort.
     if (signal.aborted && !(error instanceof PermanentFailure)) throw signal.reason;

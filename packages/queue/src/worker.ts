@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { type Closeable, type HealthServer, type Logger, type Metrics, pause, withDeadline } from '@backhaul/runtime';
 import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
-import type { HandlersFor, JobDefinition, JobHandler, QueueDefinition } from './define-job.ts';
+import type { HandlersFor, JobDefinition, JobHandler, ListedJob, QueueDefinition } from './define-job.ts';
 import type { RedisAddress } from './env.ts';
 import { createInspector } from './inspect.ts';
 import type { JobLedger } from './ledger.ts';
@@ -12,7 +12,7 @@ import { RunAborted, runJob } from './run-job.ts';
 import { createWatchdog } from './watchdog.ts';
 
 /** How a worker is started. */
-export interface WorkerOptions<Jobs extends readonly JobDefinition<string, never>[], Ports> {
+export interface WorkerOptions<Jobs extends readonly ListedJob[], Ports> {
   readonly queue: QueueDefinition;
   readonly jobs: Jobs;
   readonly handlers: HandlersFor<Jobs, Ports>;
@@ -40,7 +40,7 @@ export interface WorkerOptions<Jobs extends readonly JobDefinition<string, never
  * @throws {QueueUnavailable} when Redis does not answer within 10 s
  * @throws {UnsafeRedis} when Redis may evict jobs
  */
-export async function startWorker<const Jobs extends readonly JobDefinition<string, never>[], Ports>(options: WorkerOptions<Jobs, Ports>): Promise<Closeable> {
+export async function startWorker<const Jobs extends readonly ListedJob[], Ports>(options: WorkerOptions<Jobs, Ports>): Promise<Closeable> {
   const { queue, ledger, log, metrics, http } = options;
   const runners = new Map<string, { job: JobDefinition; handler: JobHandler<unknown, Ports> }>();
   for (const job of options.jobs) {
