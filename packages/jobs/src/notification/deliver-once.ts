@@ -1,0 +1,213 @@
+import { createHash } from 'node:crypto';
+import { type JobContext, PermanentFailure, RetryLater } from '@backhaul/queue/job';
+import { describeError, failpoint, pause } from '@backhaul/runtime';
+import { leaseMs, sendTimeoutMs } from './limits.ts';
+import type { Delivery, NotificationPorts } from './ports.ts';
+
+/** One message that is to reach its recipient once. */
+export interface DeliverOnce {
+  /** What is sent to whom and why; see `effectKey`. */
+  readonly key: string;
+  /** What to do when an earlier send may or may not have been made: send once more in a way that shows as a copy, or never again. */
+  readonly whenUnknown: 'resend-once' | 'never-resend';
+  send(signal: AbortSignal): Promise<Delivery>;
+}
+
+/** What became of it; `alreadySent` says that an earlier try had sent it. */
+export interface Delivered {
+  readonly providerId: string | null;
+  readonly alreadySent: boolean;
+}
+
+/** The provider cannot work or cannot be reached; nothing was sent. Retried by the job's policy. */
+export class ProviderUnavailable extends Error {
+  readonly code = 'provider_unavailable';
+
+  constructor(detail: string) {
+    super(`the provider did not take the message: ${detail}`);
+    this.name = 'ProviderUnavailable';
+  }
+}
+
+/** The wait when a provider says "not now" without a time. */
+const defaultDeferralMs = 60_000;
+/** A provider's wish is followed from one second up to an hour: beyond that, asking again is cheaper than trusting a broken clock. */
+const minDeferralMs = 1_000;
+const maxDeferralMs = 3_600_000;
+/** The wait before credentials are tried again that were refused: waiting loses nothing, trying by policy would empty the queue into dead letters in 35 s. */
+const unauthorizedDelayMs = 60_000;
+
+/** The key of a send in the ledger: channel, message, and a digest of the address, which is nobody's business there. */
+export function effectKey(channel: string, messageId: string, address: string): string {
+  return `${channel}:${messageId}:${digest(address).slice(0, 16)}`;
+}
+
+/** 32 hex digits that stand for `key` towards a provider: collapse key, left side of the Message-ID. */
+export function effectHash(key: string): string {
+  return digest(key).slice(0, 32);
+}
+
+function digest(value: string): string {
+  return createHash('sha256').update(value).digest('hex');
+}
+
+/**
+ * Claims the effect, sends, and tells the ledger what happened.
+ *
+ * | ledger says | what follows |
+ * |---|---|
+ * | claimed | send |
+ * | confirmed | nothing: `alreadySent` |
+ * | busy | RetryLater until the other's lease ends |
+ * | ambiguous | by `whenUnknown`: one more send, or given up |
+ * | unknown | PermanentFailure `delivery_unknown` |
+ *
+ * | provider says | the ledger | the job |
+ * |---|---|---|
+ * | sent | confirmed | done |
+ * | refused | released | PermanentFailure with the provider's code |
+ * | deferred | released | RetryLater, no try used |
+ * | unavailable | released | tried again by its policy |
+ * | unauthorized | released | RetryLater, logged as an error |
+ * | unconfigured | released | PermanentFailure `channel_not_configured` |
+ * | ambiguous | stays claimed until the lease ends, or given up | RetryLater, or PermanentFailure `delivery_unknown` |
+ */
+export async function deliverOnce(context: JobContext<NotificationPorts>, message: DeliverOnce): Promise<Delivered> {
+  const { effects } = context.ports;
+  const claim = await effects.claim(message.key, { messageId: context.messageId, leaseMs });
+  switch (claim.state) {
+    case 'confirmed':
+      return { providerId: claim.providerId, alreadySent: true };
+    case 'unknown':
+      throw unknownDelivery('an earlier try gave it up');
+    case 'busy':
+      throw busy(claim.leaseUntil);
+    case 'claimed':
+      return firstSend(context, message, claim.token);
+    case 'ambiguous':
+      if (message.whenUnknown === 'resend-once') return resend(context, message, claim.token);
+      await effects.giveUp(message.key, claim.token, 'an earlier try was lost on the way');
+      throw unknownDelivery('an earlier try was lost on the way');
+  }
+}
+
+async function firstSend(context: JobContext<NotificationPorts>, message: DeliverOnce, token: string): Promise<Delivered> {
+  const { effects } = context.ports;
+  const delivery = await attemptSend(context, message);
+  switch (delivery.outcome) {
+    case 'sent':
+      return confirmed(context, message.key, token, delivery.providerId);
+    case 'ambiguous':
+      if (message.whenUnknown === 'never-resend') {
+        await effects.giveUp(message.key, token, delivery.detail);
+        throw unknownDelivery(delivery.detail);
+      }
+      // The claim stays. When its lease ends the next try finds it ambiguous, as it would after a crash: one path for both.
+      throw new RetryLater('delivery_ambiguous', leaseMs, `whether the message was sent is unknown (${delivery.detail}); it is sent once more when the claim ends`);
+    default:
+      await effects.release(message.key, token);
+      throw failureOf(context, delivery);
+  }
+}
+
+/** The one more send that is allowed when the first is unknown; claimed under a key of its own, so that there is no third. */
+async function resend(context: JobContext<NotificationPorts>, message: DeliverOnce, token: string): Promise<Delivered> {
+  const { effects } = context.ports;
+  const resendKey = `${message.key}:resend`;
+  const claim = await effects.claim(resendKey, { messageId: context.messageId, leaseMs });
+  switch (claim.state) {
+    case 'busy':
+      throw busy(claim.leaseUntil);
+    case 'confirmed':
+      return { ...(await confirmed(context, message.key, token, claim.providerId)), alreadySent: true };
+    case 'ambiguous':
+    case 'unknown':
+      if (claim.state === 'ambiguous') await effects.giveUp(resendKey, claim.token, 'the resend was lost on the way');
+      await effects.giveUp(message.key, token, 'the resend was lost on the way as well');
+      throw unknownDelivery('the send and its resend were lost on the way');
+    case 'claimed':
+      break;
+  }
+  context.log.warn('sending once more: whether the first send was made is unknown', { key: message.key });
+  const delivery = await attemptSend(context, message);
+  switch (delivery.outcome) {
+    case 'sent': {
+      const delivered = await confirmed(context, message.key, token, delivery.providerId);
+      await effects.confirm(resendKey, claim.token, delivery.providerId);
+      return delivered;
+    }
+    case 'ambiguous':
+      await effects.giveUp(resendKey, claim.token, delivery.detail);
+      await effects.giveUp(message.key, token, `the resend is unknown as well: ${delivery.detail}`);
+      throw unknownDelivery(delivery.detail);
+    case 'refused':
+    case 'unconfigured':
+      await effects.release(resendKey, claim.token);
+      // The first send stays unknown for ever: the refusal speaks about the second only.
+      await effects.giveUp(message.key, token, `the resend was refused: ${delivery.detail}`);
+      throw failureOf(context, delivery);
+    default:
+      await effects.release(resendKey, claim.token);
+      throw failureOf(context, delivery);
+  }
+}
+
+async function attemptSend(context: JobContext<NotificationPorts>, message: DeliverOnce): Promise<Delivery> {
+  if (context.signal.aborted) return { outcome: 'unavailable', detail: 'the job was stopped before sending' };
+  const timeout = new AbortController();
+  const timer = setTimeout(() => timeout.abort(new Error(`the provider took longer than ${sendTimeoutMs} ms`)), sendTimeoutMs);
+  failpoint('notification.claimed');
+  try {
+    const delivery = await message.send(AbortSignal.any([context.signal, timeout.signal]));
+    failpoint('notification.sent');
+    return delivery;
+  } catch (error) {
+    // An adapter does not throw. If one does, nobody knows how far it came.
+    context.log.error('a provider adapter failed unexpectedly', { error });
+    return { outcome: 'ambiguous', detail: describeError(error).message };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Waits between the tries to record a send; a database that is away for longer costs a resend (push, mail) or an `unknown` (SMS). */
+const confirmDelaysMs = [100, 400, 1_500, 3_000];
+
+async function confirmed(context: JobContext<NotificationPorts>, key: string, token: string, providerId: string | null): Promise<Delivered> {
+  for (let failures = 0; ; failures += 1) {
+    try {
+      const ours = await context.ports.effects.confirm(key, token, providerId);
+      if (!ours) context.log.warn('another try took this send over while it ran: it may have been made twice', { key });
+      return { providerId, alreadySent: false };
+    } catch (error) {
+      const delayMs = confirmDelaysMs[failures];
+      if (delayMs === undefined || context.signal.aborted) throw error;
+      await pause(delayMs, context.signal);
+    }
+  }
+}
+
+function failureOf(context: JobContext<NotificationPorts>, delivery: Exclude<Delivery, { outcome: 'sent' | 'ambiguous' }>): Error {
+  switch (delivery.outcome) {
+    case 'refused':
+      return new PermanentFailure(delivery.code, delivery.detail);
+    case 'deferred':
+      return new RetryLater(delivery.code, Math.min(maxDeferralMs, Math.max(minDeferralMs, delivery.retryAfterMs ?? defaultDeferralMs)), delivery.detail);
+    case 'unavailable':
+      return new ProviderUnavailable(delivery.detail);
+    case 'unauthorized':
+      context.log.error('the provider refuses our credentials: mend them, the jobs wait', { detail: delivery.detail });
+      return new RetryLater('channel_unauthorized', unauthorizedDelayMs, delivery.detail);
+    case 'unconfigured':
+      return new PermanentFailure('channel_not_configured', delivery.detail);
+  }
+}
+
+function busy(leaseUntil: Date): RetryLater {
+  const delayMs = Math.min(leaseMs, Math.max(minDeferralMs, leaseUntil.getTime() - Date.now() + 250));
+  return new RetryLater('delivery_busy', delayMs, `another try claimed this send until ${leaseUntil.toISOString()}`);
+}
+
+function unknownDelivery(detail: string): PermanentFailure {
+  return new PermanentFailure('delivery_unknown', `whether the message was sent cannot be known, and it must not be sent again: ${detail}`);
+}

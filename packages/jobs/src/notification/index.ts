@@ -1,0 +1,30 @@
+import type { HandlersFor } from '@backhaul/queue/job';
+import type { notificationJobs } from './jobs.ts';
+import type { NotificationPorts } from './ports.ts';
+import { sendEmailHandler } from './send-email/handler.ts';
+import { sendPushHandler } from './send-push/handler.ts';
+import { sendSmsHandler } from './send-sms/handler.ts';
+
+export { notification } from '../queues.ts';
+export { notificationJobs } from './jobs.ts';
+export type {
+  Delivery,
+  EffectClaim,
+  EffectLedger,
+  MailMessage,
+  Mailer,
+  NotificationLog,
+  NotificationPorts,
+  NotificationRecord,
+  PushMessage,
+  PushSender,
+  SmsSender,
+  TextMessage,
+} from './ports.ts';
+
+/** The work of every notification job; a job without its handler does not compile. */
+export const notificationHandlers = {
+  'notification.send-push': sendPushHandler,
+  'notification.send-email': sendEmailHandler,
+  'notification.send-sms': sendSmsHandler,
+} satisfies HandlersFor<typeof notificationJobs, NotificationPorts>;

@@ -1,0 +1,66 @@
+import { type JobContext, type Outcome, PermanentFailure, RetryLater, TimedOut, done, skipped } from '@backhaul/queue/job';
+import { type DeliverOnce, deliverOnce } from './deliver-once.ts';
+import type { NotificationPorts, NotificationRecord } from './ports.ts';
+
+/** The fields of a notification's payload that every channel logs. */
+interface Notification {
+  readonly userId: string;
+  readonly title: string;
+  readonly body: string;
+}
+
+/** One notification on its way through a channel. */
+export interface Notify {
+  readonly channel: NotificationRecord['channel'];
+  readonly notification: Notification;
+  /** Checks and builds the message; undefined when there is no address. May throw PermanentFailure. */
+  prepare(): DeliverOnce | undefined;
+}
+
+/** The wait when Postgres is away: the ledger must be asked before anything is sent. */
+const databaseDelayMs = 10_000;
+
+/**
+ * Sends one notification and keeps its row in `notifications`: `success` true
+ * once it was sent (also by an earlier try), false when the job ends without
+ * that. While tries are left there is no row.
+ */
+export async function notify(context: JobContext<NotificationPorts>, { channel, notification, prepare }: Notify): Promise<Outcome> {
+  const record = (success: boolean) =>
+    context.ports.notifications.record({
+      messageId: context.messageId,
+      channel,
+      userId: notification.userId,
+      title: notification.title,
+      body: notification.body,
+      success,
+    });
+  try {
+    const message = prepare();
+    if (message === undefined) {
+      await record(false);
+      return skipped('no_address', `a ${channel} notification needs an address of that kind`);
+    }
+    const { providerId, alreadySent } = await deliverOnce(context, message);
+    await record(true);
+    return done({ channel, providerId, ...(alreadySent ? { alreadySent } : {}) });
+  } catch (error) {
+    // Without the ledger nothing may be sent, and no try was made: it would be wrong to use one up.
+    if (isDatabaseUnavailable(error)) throw new RetryLater('database_unavailable', databaseDelayMs, 'the effects ledger cannot be reached', { cause: error });
+    if (error instanceof PermanentFailure) await record(false);
+    else if (context.lastTry && !(error instanceof RetryLater) && !handedBack(context.signal)) {
+      await record(false).catch((cause: unknown) => context.log.warn('the failed notification could not be logged', { error: cause }));
+    }
+    throw error;
+  }
+}
+
+/** The process stops or lost the job's lock: another run follows, whatever the number of this one. */
+function handedBack(signal: AbortSignal): boolean {
+  return signal.aborted && !(signal.reason instanceof TimedOut);
+}
+
+/** By its code: this package does not know the database's client. */
+function isDatabaseUnavailable(error: unknown): boolean {
+  return error instanceof Error && (error as { code?: unknown }).code === 'database_unavailable';
+}

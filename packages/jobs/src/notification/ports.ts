@@ -1,0 +1,108 @@
+/**
+ * What a provider said about one message; a closed list, so that every answer
+ * has a decision. Adapters resolve with one of these and do not throw: only
+ * they can tell whether anything may have reached the provider.
+ */
+export type Delivery =
+  /** Accepted. `providerId` is what the provider calls the message. */
+  | { readonly outcome: 'sent'; readonly providerId: string | null }
+  /** Will never be accepted: this recipient (gone, opted out, not an address) or this message (too large, malformed). */
+  | { readonly outcome: 'refused'; readonly about: 'recipient' | 'message'; readonly code: string; readonly detail: string }
+  /** Not now, and nothing was sent: a rate limit, greylisting, a full mailbox. `retryAfterMs` is the provider's wish. */
+  | { readonly outcome: 'deferred'; readonly code: string; readonly detail: string; readonly retryAfterMs?: number }
+  /** The provider could not be reached or answered that it cannot work; nothing was sent. */
+  | { readonly outcome: 'unavailable'; readonly detail: string }
+  /** Our credentials were refused; nothing was sent. An operator must act. */
+  | { readonly outcome: 'unauthorized'; readonly detail: string }
+  /** This process has no settings for the channel; nothing was sent. An operator must act. */
+  | { readonly outcome: 'unconfigured'; readonly detail: string }
+  /** The connection was lost or the time ran out after the message went out: it may or may not have been sent. */
+  | { readonly outcome: 'ambiguous'; readonly detail: string };
+
+/** A push to one device. */
+export interface PushMessage {
+  readonly token: string;
+  readonly title: string;
+  readonly body: string;
+  /** Given to the app with the push. */
+  readonly data: Readonly<Record<string, string>>;
+  /** Two pushes with the same key show as one on the device. At most 32 characters of [0-9a-f]. */
+  readonly collapseKey: string;
+}
+
+/** Sends pushes. */
+export interface PushSender {
+  /** @param signal aborts the request; an abort after the request went out is `ambiguous` */
+  send(message: PushMessage, signal: AbortSignal): Promise<Delivery>;
+}
+
+/** A mail to one recipient. All fields are plain values that were checked before. */
+export interface MailMessage {
+  /** One bare address, checked by `parseAddress`. */
+  readonly to: string;
+  /** One line. */
+  readonly subject: string;
+  readonly text: string;
+  readonly html: string;
+  /** Left side of the Message-ID, the same on every try: receivers and relays recognise the copy by it. */
+  readonly messageIdLeft: string;
+}
+
+/** Sends mail. */
+export interface Mailer {
+  send(message: MailMessage, signal: AbortSignal): Promise<Delivery>;
+}
+
+/** A text message. */
+export interface TextMessage {
+  /** E.164, with the plus sign. */
+  readonly to: string;
+  readonly body: string;
+}
+
+/** Sends text messages. Providers offer no idempotency key: an implementation makes one request and never repeats it. */
+export interface SmsSender {
+  send(message: TextMessage, signal: AbortSignal): Promise<Delivery>;
+}
+
+/** How one notification ended, as the chat app shows it to support staff. */
+export interface NotificationRecord {
+  readonly messageId: string;
+  readonly channel: 'push' | 'email' | 'sms';
+  readonly userId: string;
+  readonly title: string;
+  readonly body: string;
+  /** True once sent; false when it was given up, or could not be sent at all. */
+  readonly success: boolean;
+}
+
+/** The chat app's `notifications` table. */
+export interface NotificationLog {
+  /** Keeps one row per message id and channel however often it is called; a row that says success keeps saying so. */
+  record(record: NotificationRecord): Promise<void>;
+}
+
+/** What the ledger of effects says to a claim; the shape of `EffectClaim` in @backhaul/database. */
+export type EffectClaim =
+  | { readonly state: 'claimed'; readonly token: string }
+  | { readonly state: 'ambiguous'; readonly token: string }
+  | { readonly state: 'busy'; readonly leaseUntil: Date }
+  | { readonly state: 'confirmed'; readonly providerId: string | null }
+  | { readonly state: 'unknown' };
+
+/** The part of the effects ledger that sending needs; `Effects` of @backhaul/database fits. */
+export interface EffectLedger {
+  claim(key: string, options: { messageId: string; leaseMs: number }): Promise<EffectClaim>;
+  confirm(key: string, token: string, providerId: string | null): Promise<boolean>;
+  release(key: string, token: string): Promise<void>;
+  giveUp(key: string, token: string, detail: string): Promise<void>;
+}
+
+/** The effects that the notification jobs need. */
+export interface NotificationPorts {
+  readonly push: PushSender;
+  readonly mailer: Mailer;
+  readonly sms: SmsSender;
+  readonly notifications: NotificationLog;
+  readonly effects: EffectLedger;
+}

@@ -1,0 +1,23 @@
+import { type JobHandler, PermanentFailure } from '@backhaul/queue/job';
+import type { z } from 'zod';
+import { effectHash, effectKey } from '../deliver-once.ts';
+import { notify } from '../notify.ts';
+import type { NotificationPorts } from '../ports.ts';
+import { parseAddress } from './address.ts';
+import type { sendEmail } from './job.ts';
+import { renderMail } from './render.ts';
+
+/** Mails one person. */
+export const sendEmailHandler: JobHandler<z.output<typeof sendEmail.payload>, NotificationPorts> = (payload, context) =>
+  notify(context, {
+    channel: 'email',
+    notification: payload,
+    prepare() {
+      if (payload.email === undefined) return undefined;
+      const to = parseAddress(payload.email);
+      if (to === undefined) throw new PermanentFailure('invalid_address', 'the email address is not one plain address such as someone@example.com');
+      const key = effectKey('email', context.messageId, to);
+      const mail = { to, ...renderMail(payload), messageIdLeft: effectHash(key) };
+      return { key, whenUnknown: 'resend-once', send: (signal) => context.ports.mailer.send(mail, signal) };
+    },
+  });

@@ -1,0 +1,15 @@
+import { notificationPush } from '@backhaul/events';
+import { defineJob } from '@backhaul/queue/job';
+import { notification, standardRetry } from '../../queues.ts';
+import { timeoutMs, urgentPriority } from '../limits.ts';
+
+/** Show something on one device. A lost answer is followed by at most one resend, with the same collapse key. */
+export const sendPush = defineJob({
+  name: 'notification.send-push',
+  queue: notification,
+  payload: notificationPush.data,
+  on: notificationPush,
+  priority: (payload) => (payload.urgent === true ? urgentPriority : 3),
+  timeoutMs,
+  retry: standardRetry,
+});
