@@ -21,3 +21,4 @@ export const events = [
 export * from './cleanup.ts';
 export * from './media.ts';
 export * from './notification.ts';
+export * from './decode.ts';

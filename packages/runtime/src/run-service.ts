@@ -25,7 +25,7 @@ export const serviceEnv = {
   FAILPOINT: text().optional(),
 };
 
-type ServiceConfig = { [Name in keyof typeof serviceEnv]: z.output<(typeof serviceEnv)[Name]> };
+type ServiceConfig = z.output<z.ZodObject<typeof serviceEnv>>;
 
 /** Something with a life: a connection, a worker, a timer. */
 export interface Closeable {

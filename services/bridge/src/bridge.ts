@@ -1,0 +1,167 @@
+import type { BatchVerdict, Delivery } from '@backhaul/broker';
+import { type DeadLetters, DatabaseUnavailable, type Jobs, type NewJob, type PoisonMessage, sqlState } from '@backhaul/database';
+import type { DecodedEvent, PoisonedMessage, RawMessage } from '@backhaul/events';
+import { type JobDefinition, type Producer, QueueUnavailable } from '@backhaul/queue';
+import { type Logger, type Metrics, failpoint, pause } from '@backhaul/runtime';
+
+/** What the bridge of one queue needs. */
+export interface BridgeOptions {
+  /** The work queue, such as `media`. */
+  readonly queue: string;
+  readonly decode: (message: RawMessage) => DecodedEvent | PoisonedMessage;
+  /** The job that a routing key starts. */
+  readonly jobOf: (routingKey: string) => JobDefinition | undefined;
+  readonly jobs: Pick<Jobs, 'record'>;
+  readonly deadLetters: Pick<DeadLetters, 'poison'>;
+  readonly producer: Pick<Producer, 'addBatch'>;
+  readonly count: BridgeCounter;
+  readonly log: Logger;
+  /** How long a batch is tried before it is given back. Default 10 s. */
+  readonly patienceMs?: number;
+}
+
+/** Counts what became of messages. */
+export type BridgeCounter = (routingKey: string, result: 'accepted' | 'repeated' | 'poison', count: number) => void;
+
+/** What is kept of a poisoned body. */
+const BODY_HEAD_BYTES = 8 * 1024;
+
+/**
+ * Takes a batch over: decode, validate, record, enqueue; the consumer acks
+ * afterwards. Each step may be repeated without harm, so a crash anywhere in
+ * between costs a redelivery and nothing else:
+ *
+ * | dies after | what happens |
+ * |---|---|
+ * | decoding | delivered again |
+ * | recording | delivered again, found recorded and open, enqueued; or the reconciler enqueues it |
+ * | enqueueing | delivered again, found recorded; the queue knows the job id |
+ *
+ * While Postgres or Redis is away it tries again for `patienceMs`, then gives
+ * the batch back.
+ */
+export function createBridge(options: BridgeOptions): (batch: readonly Delivery[]) => Promise<BatchVerdict> {
+  const patienceMs = options.patienceMs ?? 10_000;
+
+  return async (batch) => {
+    const good: { delivery: Delivery; job: NewJob }[] = [];
+    const poison: PoisonMessage[] = [];
+    for (const delivery of batch) {
+      const decoded = options.decode(delivery);
+      const definition = decoded.ok ? options.jobOf(delivery.routingKey) : undefined;
+      if (decoded.ok && definition !== undefined) good.push({ delivery, job: toJob(decoded, definition) });
+      else poison.push(toPoison(options.queue, delivery, decoded.ok ? { ...decoded, reason: 'unknown_type', message: 'no job is defined for this event' } : decoded));
+    }
+    failpoint('bridge.decoded');
+
+    const deadline = Date.now() + patienceMs;
+    for (let delayMs = 50; ; delayMs = Math.min(2_000, delayMs * 2)) {
+      try {
+        await settle(good, poison);
+        return 'ack';
+      } catch (error) {
+        if (!isTransient(error)) options.log.error('a batch failed for an unforeseen reason', { queue: options.queue, error });
+        if (Date.now() + delayMs > deadline) {
+          options.log.warn('a batch is given back', { queue: options.queue, messages: batch.length, error });
+          return 'give_back';
+        }
+        await pause(delayMs);
+      }
+    }
+  };
+
+  async function settle(good: readonly { delivery: Delivery; job: NewJob }[], poison: readonly PoisonMessage[]): Promise<void> {
+    const { recorded, refused } = await record(good);
+    failpoint('bridge.recorded');
+    await options.producer.addBatch(
+      options.queue,
+      recorded.map(({ job }) => job),
+    );
+    failpoint('bridge.enqueued');
+    const dead = [...poison, ...refused];
+    if (dead.length > 0) {
+      await options.deadLetters.poison(dead);
+      for (const message of dead) {
+        options.log.warn('message is a dead letter', { queue: options.queue, messageId: message.messageId, reason: message.reason });
+        options.count(message.routingKey, 'poison', 1);
+      }
+    }
+    for (const { delivery } of recorded) options.count(delivery.routingKey, 'accepted', 1);
+    const repeated = good.length - recorded.length - refused.length;
+    if (repeated > 0) options.count(good[0]?.delivery.routingKey ?? '', 'repeated', repeated);
+  }
+
+  /** Records what is new; tells what to enqueue, and what must not be. */
+  async function record(good: readonly { delivery: Delivery; job: NewJob }[]): Promise<{ recorded: { delivery: Delivery; job: NewJob }[]; refused: PoisonMessage[] }> {
+    const recorded: { delivery: Delivery; job: NewJob }[] = [];
+    const refused: PoisonMessage[] = [];
+    if (good.length === 0) return { recorded, refused };
+    let outcomes;
+    try {
+      outcomes = await options.jobs.record(good.map(({ job }) => job));
+    } catch (error) {
+      // A value that Postgres will never take (class 22: data exception) must not block its neighbours: find it by halving.
+      if (sqlState(error)?.startsWith('22') !== true) throw error;
+      const [only] = good;
+      if (good.length === 1 && only !== undefined) {
+        refused.push(toPoison(options.queue, only.delivery, { messageId: only.job.messageId, bodyHash: only.job.bodyHash, reason: 'unstorable', message: 'the database refuses a value of this message' }));
+        return { recorded, refused };
+      }
+      const middle = good.length >> 1;
+      const [left, right] = [await record(good.slice(0, middle)), await record(good.slice(middle))];
+      return { recorded: [...left.recorded, ...right.recorded], refused: [...left.refused, ...right.refused] };
+    }
+    good.forEach((entry, index) => {
+      switch (outcomes[index]) {
+        case 'open':
+          recorded.push(entry);
+          break;
+        case 'conflict':
+          refused.push(
+            toPoison(options.queue, entry.delivery, { messageId: entry.job.messageId, bodyHash: entry.job.bodyHash, reason: 'id_conflict', message: 'this message id was used before with another body; the first one counts' }),
+          );
+          break;
+        case 'finished':
+        case undefined:
+          break;
+      }
+    });
+    return { recorded, refused };
+  }
+}
+
+/** Wires the counter of `/metrics`. Unknown routing keys share one label: outsiders choose them. */
+export function bridgeCounter(metrics: Metrics, knownKeys: ReadonlySet<string>): BridgeCounter {
+  const events = metrics.counter('bridge_events_total', 'Messages taken from RabbitMQ, by what became of them', ['routing_key', 'result']);
+  return (routingKey, result, count) => events.inc({ routing_key: knownKeys.has(routingKey) ? routingKey : 'unknown', result }, count);
+}
+
+/** A poisoned delivery as it is stored: its reason, its identity, and the head of its body. */
+export function toPoison(queue: string, delivery: Delivery, why: { messageId: string; bodyHash: Buffer; reason: string; message: string }): PoisonMessage {
+  return {
+    messageId: why.messageId,
+    queue,
+    routingKey: delivery.routingKey.replaceAll('\u0000', '').slice(0, 255),
+    reason: why.reason,
+    message: why.message,
+    bodyHead: delivery.body.subarray(0, BODY_HEAD_BYTES),
+    bodyBytes: delivery.body.length,
+    bodyHash: why.bodyHash,
+  };
+}
+
+function toJob(decoded: DecodedEvent, definition: JobDefinition): NewJob {
+  return {
+    messageId: decoded.messageId,
+    queue: definition.queue.name,
+    name: definition.name,
+    priority: typeof definition.priority === 'function' ? definition.priority(decoded.payload) : definition.priority,
+    bodyHash: decoded.bodyHash,
+    payloadJson: decoded.payloadJson,
+    traceparent: decoded.traceparent,
+  };
+}
+
+function isTransient(error: unknown): boolean {
+  return error instanceof DatabaseUnavailable || error instanceof QueueUnavailable;
+}

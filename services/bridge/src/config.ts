@@ -1,0 +1,27 @@
+import { rabbitEnv } from '@backhaul/broker';
+import { databaseEnv } from '@backhaul/database';
+import { redisEnv } from '@backhaul/queue';
+import { bytes, integer, milliseconds, serviceEnv } from '@backhaul/runtime';
+import { z } from 'zod';
+
+/** What the bridge reads from its environment. */
+export const bridgeConfig = z.object({
+  ...serviceEnv,
+  ...rabbitEnv,
+  ...redisEnv,
+  ...databaseEnv,
+  /** Messages per batch at most: one statement, one pipeline, one ack. */
+  BRIDGE_BATCH_SIZE: integer({ min: 1, max: 5_000 }).default(500),
+  /** Batches per queue that are under way at once. */
+  BRIDGE_BATCHES_IN_FLIGHT: integer({ min: 1, max: 16 }).default(3),
+  /** How long a batch that is not full waits for more while others are under way. */
+  BRIDGE_LINGER_MS: milliseconds().default(5),
+  /** Above this many jobs in a Bull queue the bridge leaves messages in RabbitMQ. */
+  BRIDGE_HIGH_WATER: integer({ min: 1, max: 100_000_000 }).default(100_000),
+  /** Larger message bodies are dead letters. */
+  BRIDGE_MAX_BODY_BYTES: bytes({ min: 1_024, max: 16 * 1024 * 1024 }).default(256 * 1024),
+  /** How often recorded jobs are compared with Redis. */
+  BRIDGE_RECONCILE_INTERVAL_MS: milliseconds().default(30_000),
+  /** A recorded job that nobody touched for this long is looked for. */
+  BRIDGE_RECONCILE_IDLE_MS: milliseconds().default(30_000),
+});

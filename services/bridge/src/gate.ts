@@ -1,0 +1,36 @@
+import type { Database } from '@backhaul/database';
+import type { Producer } from '@backhaul/queue';
+import { type Logger, pause } from '@backhaul/runtime';
+
+/** Waits until Postgres and Redis both answer: consuming before would only take messages to give them back. */
+export function createGate(database: Database, producer: Producer, log: Logger): (signal: AbortSignal) => Promise<void> {
+  return async (signal) => {
+    for (let delayMs = 100; !signal.aborted; delayMs = Math.min(1_000, delayMs * 2)) {
+      try {
+        await Promise.all([database.ping(), producer.ping()]);
+        return;
+      } catch (error) {
+        log.warn('waiting for Postgres and Redis', { error });
+        await pause(delayMs, signal);
+      }
+    }
+  };
+}
+
+/**
+ * The high-water mark of a Bull queue: says to stop at `highWater` jobs and to
+ * go on below four fifths of it. Asks Redis at most four times a second.
+ */
+export function createPressure(producer: Pick<Producer, 'depth'>, queue: string, highWater: number): () => Promise<string | undefined> {
+  let above = false;
+  let depth = 0;
+  let askedAt = 0;
+  return async () => {
+    if (Date.now() - askedAt >= 250) {
+      depth = await producer.depth(queue);
+      askedAt = Date.now();
+    }
+    above = depth >= (above ? highWater * 0.8 : highWater);
+    return above ? `${depth} jobs wait in ${queue}, the high-water mark is ${highWater}` : undefined;
+  };
+}
