@@ -7,6 +7,7 @@ import { sendSmsHandler } from './send-sms/handler.ts';
 
 export { notification } from '../queues.ts';
 export { notificationJobs } from './jobs.ts';
+export { parseAddress } from './send-email/address.ts';
 export type {
   Delivery,
   EffectClaim,

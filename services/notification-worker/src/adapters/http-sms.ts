@@ -1,0 +1,126 @@
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { TLSSocket } from 'node:tls';
+import type { Delivery, SmsSender, TextMessage } from '@backhaul/jobs/notification';
+import { retryAfterMs } from './retry-after.ts';
+
+/** How text messages reach a provider that speaks Twilio's API. */
+export interface HttpSmsOptions {
+  /** Origin, optionally with a path below which the API lies. */
+  readonly baseUrl: string;
+  /** Account SID, also the user of basic authentication. */
+  readonly accountSid: string;
+  readonly secret: string;
+  /** The sender, in E.164. */
+  readonly from: string;
+}
+
+/** Larger answers are no Twilio answers; reading on would let the other side fill our memory. */
+const MAX_ANSWER_BYTES = 64 * 1024;
+
+/** Twilio's error codes that speak about the recipient: https://www.twilio.com/docs/api/errors */
+const RECIPIENT_CODES = new Map<number, string>([
+  [21211, 'invalid_phone_number'],
+  [21214, 'invalid_phone_number'],
+  [21217, 'invalid_phone_number'],
+  [21265, 'invalid_phone_number'],
+  [21408, 'region_not_permitted'],
+  [21610, 'opted_out'],
+  [21612, 'unreachable_from_sender'],
+  [21614, 'not_a_mobile_number'],
+]);
+
+/**
+ * Sends text messages by one POST each, on a connection of its own.
+ *
+ * POST Messages is not idempotent and has no idempotency key, so what matters
+ * is to know whether the request may have arrived. `fetch` does not say, and
+ * on a pooled connection that dies under the request nobody could; a fresh
+ * connection has carried nothing until its handshake is done.
+ */
+export function createHttpSms(options: HttpSmsOptions): SmsSender {
+  const url = new URL(`${options.baseUrl.replace(/\/+$/, '')}/2010-04-01/Accounts/${encodeURIComponent(options.accountSid)}/Messages.json`);
+  const authorization = `Basic ${Buffer.from(`${options.accountSid}:${options.secret}`).toString('base64')}`;
+  return {
+    async send(message, signal) {
+      const answer = await post(url, authorization, form(options.from, message), signal);
+      return 'lost' in answer ? answer.lost : classify(answer);
+    },
+  };
+}
+
+function form(from: string, { to, body }: TextMessage): string {
+  return new URLSearchParams({ To: to, From: from, Body: body }).toString();
+}
+
+interface Answer {
+  readonly status: number;
+  readonly retryAfter: string | undefined;
+  readonly text: string;
+}
+
+function post(url: URL, authorization: string, body: string, signal: AbortSignal): Promise<Answer | { lost: Delivery }> {
+  return new Promise((resolve) => {
+    let written = false;
+    const lost = (error: Error): void => resolve({ lost: written ? { outcome: 'ambiguous', detail: error.message } : { outcome: 'unavailable', detail: error.message } });
+    const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, {
+      method: 'POST',
+      agent: false,
+      signal,
+      headers: { authorization, 'content-type': 'application/x-www-form-urlencoded', 'content-length': Buffer.byteLength(body), accept: 'application/json' },
+    });
+    request.once('error', lost);
+    request.once('socket', (socket) => {
+      socket.once(socket instanceof TLSSocket ? 'secureConnect' : 'connect', () => {
+        written = true;
+      });
+    });
+    request.once('response', (response) => {
+      const chunks: Buffer[] = [];
+      let sizeBytes = 0;
+      response.on('data', (chunk: Buffer) => {
+        sizeBytes += chunk.length;
+        if (sizeBytes <= MAX_ANSWER_BYTES) chunks.push(chunk);
+        else response.destroy(new Error('the answer is too long'));
+      });
+      response.once('error', lost);
+      // 'aborted' bodies end without 'end': an answer that is cut off is no answer.
+      response.once('close', () => lost(new Error('the answer was cut off')));
+      response.once('end', () => resolve({ status: response.statusCode ?? 0, retryAfter: response.headers['retry-after'], text: Buffer.concat(chunks).toString('utf8') }));
+    });
+    request.end(body);
+  });
+}
+
+function classify({ status, retryAfter, text }: Answer): Delivery {
+  const { sid, code, message } = parse(text);
+  const detail = `the provider answered ${status}${code === undefined ? '' : ` (${code})`}${message === undefined ? '' : `: ${message}`}`;
+  if (status >= 200 && status < 300) {
+    // 2xx means accepted, even if the body cannot be read: sending again would be the dearer error.
+    return { outcome: 'sent', providerId: sid ?? null };
+  }
+  if (status === 429) return { outcome: 'deferred', code: 'rate_limited', detail, ...retryAfterMs(retryAfter) };
+  if (status === 401 || status === 403 || code === 20003) return { outcome: 'unauthorized', detail };
+  const recipient = code === undefined ? undefined : RECIPIENT_CODES.get(code);
+  if (recipient !== undefined) return { outcome: 'refused', about: 'recipient', code: recipient, detail };
+  // Account not found: the operator's SID or base URL, not this message.
+  if (status === 404) return { outcome: 'unauthorized', detail };
+  if (status >= 400 && status < 500) return { outcome: 'refused', about: 'message', code: 'invalid_message', detail };
+  // Twilio 20500: the message may have been sent although the answer is an error.
+  return { outcome: 'ambiguous', detail };
+}
+
+function parse(text: string): { sid?: string; code?: number; message?: string } {
+  try {
+    const body: unknown = JSON.parse(text);
+    if (typeof body !== 'object' || body === null) return {};
+    const { sid, code, message } = body as Record<string, unknown>;
+    return {
+      ...(typeof sid === 'string' ? { sid } : {}),
+      ...(typeof code === 'number' ? { code } : {}),
+      ...(typeof message === 'string' ? { message: message.slice(0, 300) } : {}),
+    };
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,83 @@
+import { readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import type { Mailer, PushSender, SmsSender } from '@backhaul/jobs/notification';
+import type { Check, Closeable } from '@backhaul/runtime';
+import { createFcmPush } from './adapters/fcm-push.ts';
+import { createHttpSms } from './adapters/http-sms.ts';
+import { createSmtpMailer } from './adapters/smtp-mailer.ts';
+import type { NotificationWorkerConfig } from './config.ts';
+
+/** One way to reach people. */
+interface Channel<Port> {
+  readonly port: Port;
+  /** Tells whether the provider can be reached; absent when the channel is not configured. */
+  readonly check?: Check;
+  readonly close?: Closeable['close'];
+  /** Names the variables that would switch the channel on. */
+  readonly missing?: string;
+}
+
+/** The channels of this process; those without settings refuse every message. */
+export interface Channels {
+  readonly push: Channel<PushSender>;
+  readonly mail: Channel<Mailer>;
+  readonly sms: Channel<SmsSender>;
+}
+
+/** Makes the channels that the configuration describes. Opens no connection. */
+export async function createChannels(config: NotificationWorkerConfig): Promise<Channels> {
+  return { push: await pushChannel(config), mail: mailChannel(config), sms: smsChannel(config) };
+}
+
+async function pushChannel(config: NotificationWorkerConfig): Promise<Channel<PushSender>> {
+  const { FIREBASE_PROJECT_ID: projectId, FIREBASE_CLIENT_EMAIL: clientEmail, FIREBASE_PRIVATE_KEY: privateKey } = config;
+  if (projectId === undefined || clientEmail === undefined || privateKey === undefined) return unconfigured('push', 'FIREBASE_PROJECT_ID, FIREBASE_CLIENT_EMAIL and FIREBASE_PRIVATE_KEY');
+  const address = new URL(config.FCM_BASE_URL ?? 'https://fcm.googleapis.com');
+  const ca = config.FCM_CA_FILE === undefined ? undefined : await readFile(config.FCM_CA_FILE, 'utf8');
+  const redirect = config.FCM_BASE_URL === undefined ? undefined : { host: hostOf(address), port: portOf(address), ca };
+  const port = createFcmPush({ projectId, clientEmail, privateKey, redirect });
+  return { port, check: reachable(hostOf(address), portOf(address)), close: () => port.close() };
+}
+
+function mailChannel(config: NotificationWorkerConfig): Channel<Mailer> {
+  const { SMTP_HOST: host, SMTP_FROM: from } = config;
+  if (host === undefined || from === undefined) return unconfigured('email', 'SMTP_HOST and SMTP_FROM');
+  const port = createSmtpMailer({ host, port: config.SMTP_PORT, user: config.SMTP_USER, password: config.SMTP_PASSWORD, from, tls: config.SMTP_TLS });
+  return { port, check: reachable(host, config.SMTP_PORT), close: () => port.close() };
+}
+
+function smsChannel(config: NotificationWorkerConfig): Channel<SmsSender> {
+  const { SMS_API_KEY: accountSid, SMS_API_SECRET: token, SMS_FROM_NUMBER: from } = config;
+  if (accountSid === undefined || token === undefined || from === undefined) return unconfigured('sms', 'SMS_API_KEY, SMS_API_SECRET and SMS_FROM_NUMBER');
+  const address = new URL(config.SMS_BASE_URL);
+  return { port: createHttpSms({ baseUrl: config.SMS_BASE_URL, accountSid, secret: token, from }), check: reachable(hostOf(address), portOf(address)) };
+}
+
+/** A port that refuses every message; it fits each channel. */
+function unconfigured(channel: string, missing: string): Channel<PushSender & Mailer & SmsSender> {
+  return { missing, port: { send: async () => ({ outcome: 'unconfigured', detail: `this worker has no ${channel} channel: set ${missing}, then replay the dead letter` }) } };
+}
+
+/** A TCP connection and nothing more: a greeting or a request at every probe would look like an attack to the provider. */
+function reachable(host: string, port: number): Check {
+  return () =>
+    new Promise<void>((resolve, reject) => {
+      const socket = connect({ host, port, timeout: 1_500 });
+      const end = (error?: Error) => {
+        socket.destroy();
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      socket.once('connect', () => end());
+      socket.once('error', end);
+      socket.once('timeout', () => end(new Error(`no connection to ${host}:${port} in 1.5 s`)));
+    });
+}
+
+function hostOf(address: URL): string {
+  return address.hostname.replace(/^\[|\]$/g, '');
+}
+
+function portOf(address: URL): number {
+  return address.port === '' ? (address.protocol === 'https:' ? 443 : 80) : Number(address.port);
+}

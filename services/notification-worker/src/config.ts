@@ -1,0 +1,105 @@
+import { createPrivateKey } from 'node:crypto';
+import { databaseEnv } from '@backhaul/database';
+import { notification, parseAddress } from '@backhaul/jobs/notification';
+import { concurrency, redisEnv, workerEnv } from '@backhaul/queue';
+import { port, secret, serviceEnv, text, url } from '@backhaul/runtime';
+import { z } from 'zod';
+
+/**
+ * The environment of the notification worker.
+ *
+ * A channel is on when its variables are set, and they go together: half of a
+ * channel is an error at start, none of it starts without the channel. Jobs
+ * of a missing channel become dead letters `channel_not_configured`, which
+ * can be replayed once the channel is there.
+ */
+export const notificationWorkerConfig = z
+  .object({
+    ...serviceEnv,
+    ...redisEnv,
+    ...databaseEnv,
+    ...workerEnv,
+    /** Notifications that one process sends at once. */
+    NOTIFICATION_CONCURRENCY: concurrency(notification.concurrency),
+
+    /** The Firebase project that pushes are sent for. */
+    FIREBASE_PROJECT_ID: text().optional(),
+    /** The service account that may send them. */
+    FIREBASE_CLIENT_EMAIL: text().optional(),
+    /** Its private key in PEM; line breaks may be written as \n. */
+    FIREBASE_PRIVATE_KEY: privateKey().optional(),
+    /** Another server in FCM's place, for development and tests. */
+    FCM_BASE_URL: url('https').optional(),
+    /** PEM file of the authority that signed that server's certificate. */
+    FCM_CA_FILE: text().optional(),
+
+    /** The relay that takes the mail. */
+    SMTP_HOST: text().optional(),
+    /** 465 speaks TLS from the start, any other port STARTTLS. */
+    SMTP_PORT: port().default(587),
+    SMTP_USER: text().optional(),
+    SMTP_PASSWORD: secret().optional(),
+    /** The sender: `someone@example.com` or `Example <someone@example.com>`. */
+    SMTP_FROM: mailbox().optional(),
+    /** required: encrypted with a valid certificate or not at all; opportunistic: encrypted if the relay can; off: never. */
+    SMTP_TLS: z.enum(['required', 'opportunistic', 'off'], { error: 'expected required, opportunistic or off' }).default('required'),
+
+    /** Twilio's account SID. */
+    SMS_API_KEY: text().optional(),
+    /** Its auth token. */
+    SMS_API_SECRET: secret().optional(),
+    /** The sending number, in E.164. */
+    SMS_FROM_NUMBER: text()
+      .regex(/^\+[1-9]\d{6,14}$/, 'expected a number in E.164 such as +15005550006')
+      .optional(),
+    /** The provider, or another one that speaks its API. */
+    SMS_BASE_URL: url('https', 'http').default('https://api.twilio.com'),
+  })
+  .superRefine((config, context) => {
+    together(config, context, ['FIREBASE_PROJECT_ID', 'FIREBASE_CLIENT_EMAIL', 'FIREBASE_PRIVATE_KEY']);
+    together(config, context, ['SMTP_HOST', 'SMTP_FROM']);
+    together(config, context, ['SMTP_USER', 'SMTP_PASSWORD']);
+    together(config, context, ['SMS_API_KEY', 'SMS_API_SECRET', 'SMS_FROM_NUMBER']);
+    if (config.FCM_BASE_URL === undefined && config.FCM_CA_FILE !== undefined) {
+      context.addIssue({ code: 'custom', path: ['FCM_CA_FILE'], message: 'is set without FCM_BASE_URL: set both or neither' });
+    }
+    if (config.SMTP_USER !== undefined && config.SMTP_TLS === 'off' && config.NODE_ENV === 'production') {
+      context.addIssue({ code: 'custom', path: ['SMTP_TLS'], message: 'must not be off when SMTP_USER is set: the password would travel in clear text' });
+    }
+  });
+
+/** What `loadConfig` makes of the environment. */
+export type NotificationWorkerConfig = z.output<typeof notificationWorkerConfig>;
+
+function together<Config>(config: Config, context: z.core.$RefinementCtx, names: readonly (keyof Config & string)[]): void {
+  const missing = names.filter((name) => config[name] === undefined);
+  if (missing.length === 0 || missing.length === names.length) return;
+  const present = names.filter((name) => config[name] !== undefined).join(' and ');
+  for (const name of missing) context.issues.push({ code: 'custom', path: [name], message: `is required when ${present} is set`, input: undefined });
+}
+
+function privateKey() {
+  return secret().transform((value, context) => {
+    const pem = value.replaceAll('\\n', '\n');
+    try {
+      createPrivateKey(pem);
+      return pem;
+    } catch {
+      // Never the reason itself: it may quote the key.
+      context.addIssue('expected a private key in PEM (-----BEGIN PRIVATE KEY-----), line breaks may be written as \\n');
+      return z.NEVER;
+    }
+  });
+}
+
+function mailbox() {
+  return text().transform((value, context) => {
+    const match = /^(?:"?([^"<>\r\n]*?)"?\s*<([^<>]+)>|([^<>]+))$/.exec(value);
+    const address = parseAddress(match?.[2] ?? match?.[3] ?? '');
+    if (address === undefined) {
+      context.addIssue('expected a sender such as someone@example.com or Example <someone@example.com>');
+      return z.NEVER;
+    }
+    return { name: match?.[1] ?? '', address };
+  });
+}
