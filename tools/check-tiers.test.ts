@@ -169,7 +169,21 @@ test('The size check fails on a job longer than 200 lines and a source longer th
 
 test('The lockfile check fails on a registry address and accepts workspace links', async () => {
   const folder = await plant({
-    'package-lock.json': '{\n  "a": { "resolved": "packages/queue", "link": true },\n  "b": { "resolved": "https://registry.invalid/b.tgz" }\n}\n',
+    'package-lock.json':
+      '{ "packages": {\n  "a": { "resolved": "packages/queue", "link": true },\n  "b": { "resolved": "https://registry.invalid/b.tgz" }\n} }\n',
   });
   expect(checkLockfile(folder)).toMatchObject([{ line: 3, rule: 'no-registry-address' }]);
+});
+
+test('The lockfile check fails when the entry for another platform is missing, wherever it could be', async () => {
+  const packages = {
+    'node_modules/a': { optionalDependencies: { 'a-linux': '1.0.0', 'a-darwin': '1.0.0' } },
+    'node_modules/a-linux': {},
+    'node_modules/b/node_modules/a': { optionalDependencies: { 'a-linux': '1.0.0', 'a-darwin': '1.0.0' } },
+    'node_modules/b/node_modules/a-darwin': {},
+  };
+  const folder = await plant({ 'package-lock.json': JSON.stringify({ packages }, null, 2) });
+  expect(checkLockfile(folder)).toMatchObject([
+    { line: 3, rule: 'complete-lockfile', problem: 'has no entry for a-darwin, an optional dependency of node_modules/a' },
+  ]);
 });
