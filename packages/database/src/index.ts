@@ -16,3 +16,4 @@ export { createJobRuns, type JobRuns } from './job-runs.ts';
 export { createJobs, recordJobs, type HistoryEntry, type JobRow, type JobStatus, type Jobs, type NewJob, type OpenJob, type RecordOutcome } from './jobs.ts';
 export { SchemaMismatch, migrate, pendingMigrations } from './migrate.ts';
 export { MIN_RETENTION_MS, pruneFinished, type Pruned } from './prune.ts';
+export { adviseChatIndexes, checkChatTables, createChatTables } from './chat-schema.ts';
