@@ -34,6 +34,7 @@ export const sendSmsHandler: JobHandler<z.output<typeof sendSms.payload>, Notifi
 function parseE164(input: string): string | undefined {
   // Without the plus sign the country would be a guess.
   if (!input.trim().startsWith('+')) return undefined;
-  const number = parsePhoneNumberFromString(input);
+  // By default the library picks a number out of any text around it.
+  const number = parsePhoneNumberFromString(input.trim(), { extract: false });
   return number?.isPossible() === true && number.ext === undefined ? number.number : undefined;
 }

@@ -1,0 +1,94 @@
+import type { JobContext } from '@backhaul/queue/job';
+import { silentLogger } from '@backhaul/runtime';
+import type { Delivery, EffectLedger, MailMessage, NotificationPorts, NotificationRecord, PushMessage, TextMessage } from './ports.ts';
+
+/** A row of the ledger in memory. */
+interface MemoryEffect {
+  state: 'claimed' | 'confirmed' | 'unknown';
+  token: string;
+  expired: boolean;
+  providerId: string | null;
+}
+
+/** The ledger's rules in memory, for tests of handlers. `expireLeases` lets the time of every claim run out. */
+export function memoryEffects(): EffectLedger & { readonly rows: Map<string, MemoryEffect>; expireLeases(): void } {
+  const rows = new Map<string, MemoryEffect>();
+  let tokens = 0;
+  const held = (key: string, token: string): MemoryEffect | undefined => {
+    const row = rows.get(key);
+    return row?.token === token && row.state === 'claimed' ? row : undefined;
+  };
+  return {
+    rows,
+    expireLeases() {
+      for (const row of rows.values()) row.expired = true;
+    },
+    async claim(key, { leaseMs }) {
+      tokens += 1;
+      const token = `token-${tokens}`;
+      const row = rows.get(key);
+      if (row === undefined) {
+        rows.set(key, { state: 'claimed', token, expired: false, providerId: null });
+        return { state: 'claimed', token };
+      }
+      if (row.state === 'confirmed') return { state: 'confirmed', providerId: row.providerId };
+      if (row.state === 'unknown') return { state: 'unknown' };
+      if (!row.expired) return { state: 'busy', leaseUntil: new Date(Date.now() + leaseMs) };
+      row.token = token;
+      row.expired = false;
+      return { state: 'ambiguous', token };
+    },
+    async confirm(key, token, providerId) {
+      const row = held(key, token);
+      if (row === undefined) return false;
+      row.state = 'confirmed';
+      row.providerId = providerId;
+      return true;
+    },
+    async release(key, token) {
+      if (held(key, token) !== undefined) rows.delete(key);
+    },
+    async giveUp(key, token) {
+      const row = held(key, token);
+      if (row !== undefined) row.state = 'unknown';
+    },
+  };
+}
+
+/** A message of any channel. */
+type AnyMessage = PushMessage | MailMessage | TextMessage;
+
+/** Ports in memory: every send is kept, and answered with the next of `answers`, after those with `sent`. */
+export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
+  const queue = [...answers];
+  const pushes: PushMessage[] = [];
+  const mails: MailMessage[] = [];
+  const texts: TextMessage[] = [];
+  const records: NotificationRecord[] = [];
+  const effects = memoryEffects();
+  const sender = <Message extends AnyMessage>(kept: Message[]) => ({
+    async send(message: Message): Promise<Delivery> {
+      kept.push(message);
+      const answer = queue.shift() ?? { outcome: 'sent', providerId: `provider-${kept.length}` };
+      if (answer instanceof Error) throw answer;
+      return answer;
+    },
+  });
+  const ports: NotificationPorts = {
+    push: sender(pushes),
+    mailer: sender(mails),
+    sms: sender(texts),
+    effects,
+    notifications: {
+      async record(record) {
+        records.push(record);
+      },
+    },
+  };
+  return { ports, pushes, mails, texts, records, effects };
+}
+
+/** A handler's context in a test. */
+export function testContext(ports: NotificationPorts, changes: Partial<JobContext<NotificationPorts>> = {}): JobContext<NotificationPorts> {
+  return { ports, signal: new AbortController().signal, log: silentLogger, messageId: 'message-1', attempt: 1, lastTry: false, progress() {}, ...changes };
+}

@@ -1,0 +1,46 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { renderMail } from './render.ts';
+
+test('paragraphs and line breaks survive in both bodies', () => {
+  const { subject, text, html } = renderMail({ title: 'Family', body: 'one\r\ntwo\n\nthree' });
+  expect(subject).toBe('Family');
+  expect(text).toBe('Family\n\none\ntwo\n\nthree\n');
+  expect(html).toContain('one<br>\ntwo</p>');
+  expect(html).toContain('>three</p>');
+});
+
+test('F-23: template syntax and HTML in user text come out as literal text', () => {
+  const body = `{{constructor.constructor('return process')()}} \${7*7} <%= 7*7 %> <script>alert("x")</script> <img src=x onerror='y'> &amp;`;
+  const { text, html } = renderMail({ title: '<b>"${7*7}"</b>', body });
+  expect(text).toContain(body);
+  expect(html).not.toMatch(/<script|<img|<b>|49/);
+  expect(html).toContain('&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;');
+  expect(html).toContain('&lt;img src=x onerror=&#39;y&#39;&gt; &amp;amp;');
+});
+
+test('F-21: line breaks and control characters cannot leave the subject', () => {
+  const { subject } = renderMail({ title: 'Hi\r\nBcc: eve@example.com\u2028\0x', body: '' });
+  expect(subject).toBe('Hi Bcc: eve@example.com x');
+});
+
+test('a mail without a title takes its body for the subject', () => {
+  expect(renderMail({ title: '', body: 'first\nsecond' }).subject).toBe('first second');
+  expect(renderMail({ title: ' ', body: '' }).subject).toBe('Notification');
+});
+
+test('long subjects are cut between characters', () => {
+  const { subject } = renderMail({ title: '👋'.repeat(300), body: '' });
+  expect([...subject]).toHaveLength(200);
+  expect(subject.endsWith('👋…')).toBe(true);
+});
+
+test('no text adds a tag or leaves its paragraph', () => {
+  const tags = (html: string) => [...html.matchAll(/<([a-z!/][^\s>]*)/g)].map((match) => match[1]).filter((tag) => tag !== 'br' && tag !== 'p' && tag !== '/p');
+  const expected = tags(renderMail({ title: 'x', body: 'x' }).html);
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: fc.constantFrom('<', '>', '&', '"', "'", 'p', '/', '!', '-', '\n', ' ') }), (noise, markup) => {
+      expect(tags(renderMail({ title: `x${markup}`, body: `${noise}${markup}` }).html)).toEqual(expected);
+    }),
+  );
+});
