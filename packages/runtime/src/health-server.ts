@@ -119,8 +119,13 @@ export function createHealthServer(options: HealthServerOptions): HealthServer {
     options.onShutdown('POST /shutdown');
   });
 
+  // Mounted before listen() adds the last resort: routes of the service's own come later than that.
+  const own = express();
+  own.disable('x-powered-by');
+  app.use(own);
+
   return {
-    app,
+    app: own,
     addCheck: (name, check, { critical = true } = {}) => void checks.set(name, { check, critical }),
     addLiveness: (probe) => void liveness.push(probe),
     queues(source) {

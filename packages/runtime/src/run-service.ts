@@ -42,9 +42,9 @@ export interface ServiceContext<Config> {
   /** Aborts when the stop begins. */
   readonly signal: AbortSignal;
   /** Registers `resource.close()` for the stop (last registered, first closed) and returns the resource. */
-  onStop<Resource extends Closeable>(resource: Resource): Resource;
+  readonly onStop: <Resource extends Closeable>(resource: Resource) => Resource;
   /** Begins the stop from inside, with exit code 1: the process cannot do its work and should be restarted. */
-  fail(reason: string, error?: unknown): void;
+  readonly fail: (reason: string, error?: unknown) => void;
 }
 
 /**

@@ -113,9 +113,9 @@ export interface Objects {
   /** Deletes; a key that does not exist counts as deleted. Returns the keys that could not be deleted. */
   deleteMany(keys: readonly string[], signal: AbortSignal): Promise<ReadonlySet<string>>;
   /** The key behind one of our URLs; undefined for a URL of somebody else's. */
-  keyOf(url: string): string | undefined;
+  readonly keyOf: (url: string) => string | undefined;
   /** The URL that the database has for a key. */
-  publicUrl(key: string): string;
+  readonly publicUrl: (key: string) => string;
 }
 
 /** One object of a listing. */
