@@ -2,11 +2,11 @@ import { generateKeyPair, randomBytes } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { FakesClient } from './fakes/client.ts'
 import { freePort } from './free-port.ts'
 import { identify, isAlive, readPidFile, sweepPidFile, writePidFile } from './process-identity.ts'
+import { repositoryRoot } from './repository-root.ts'
 import { externalServer } from './server-process.ts'
 import type { ServerControl } from './server-process.ts'
 import { fakesServer } from './servers/fakes.ts'
@@ -15,9 +15,6 @@ import { erlangPortMapper, rabbitmqServer } from './servers/rabbitmq.ts'
 import type { RabbitmqControl } from './servers/rabbitmq.ts'
 import { redisServer } from './servers/redis.ts'
 import { shellEnvFile } from './stack-env.ts'
-
-/** The root folder of the repository. */
-export const repositoryRoot = resolve(fileURLToPath(new URL('../../..', import.meta.url)))
 
 /** The servers of a stack. `fakes` are S3, FCM, SMTP and the SMS provider in one process. */
 export type StackServer = 'redis' | 'rabbitmq' | 'postgres' | 'fakes'
