@@ -25,7 +25,9 @@ export const purgeMessagesHandler: JobHandler<z.output<typeof purgeMessages.payl
  */
 async function keysOfMessage(row: MediaRow, objects: Objects, signal: AbortSignal): Promise<string[]> {
   if (!row.hasMedia) return [];
+  const folder = `media/${row.id}/`;
   const keys = ownKeys(row, objects.keyOf);
-  if (row.sharedUrls.length === 0) for await (const { key } of objects.list(`media/${row.id}/`, { signal })) keys.push(key);
+  if (row.sharedUrls.length > 0) return keys.filter((key) => !key.startsWith(folder));
+  for await (const { key } of objects.list(folder, { signal })) keys.push(key);
   return keys;
 }
