@@ -1,7 +1,7 @@
-import { defineConfig } from 'vitest/config'
+import { defineConfig } from 'vitest/config';
 
-const everywhere = ['packages', 'services', 'tools', 'bench', 'tests'].map((folder) => `${folder}/**`)
-const stack = './packages/testing/src/vitest-stack.ts'
+const everywhere = ['packages', 'services', 'tools', 'bench', 'tests'].map((folder) => `${folder}/**`);
+const stack = './packages/testing/src/vitest-stack.ts';
 
 export default defineConfig({
   test: {
@@ -46,4 +46,4 @@ export default defineConfig({
       },
     ],
   },
-})
+});

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay } from 'node:timers/promises';
 
 /**
  * Run `check` until it stops throwing, and return its value. The last resort: prefer a signal (an event,
@@ -13,16 +13,16 @@ export async function eventually<T>(
   check: () => T | Promise<T>,
   { timeoutMs = 10_000, intervalMs = 25 }: { timeoutMs?: number; intervalMs?: number } = {},
 ): Promise<T> {
-  const deadline = performance.now() + timeoutMs
+  const deadline = performance.now() + timeoutMs;
   for (;;) {
     try {
-      return await check()
+      return await check();
     } catch (error) {
       if (performance.now() >= deadline) {
-        const last = error instanceof Error ? error.message : String(error)
-        throw new Error(`not so after ${timeoutMs} ms: ${last}`, { cause: error })
+        const last = error instanceof Error ? error.message : String(error);
+        throw new Error(`not so after ${timeoutMs} ms: ${last}`, { cause: error });
       }
     }
-    await delay(intervalMs)
+    await delay(intervalMs);
   }
 }

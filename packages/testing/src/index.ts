@@ -1,18 +1,18 @@
-export { eventually } from './eventually.ts'
-export { FakesClient } from './fakes/client.ts'
-export type { EffectFilter, FakeTraffic } from './fakes/client.ts'
-export type { Effect } from './fakes/effect-log.ts'
-export type { Action, Facts, FakeService, Rule } from './fakes/rules.ts'
-export { FLEET, startFleet } from './fleet.ts'
-export type { Exit, Fleet, FleetOptions, FleetProcess } from './fleet.ts'
-export { freePort } from './free-port.ts'
-export type { ServerControl } from './server-process.ts'
-export type { RabbitmqControl } from './servers/rabbitmq.ts'
-export { repositoryRoot } from './repository-root.ts'
-export { startStack } from './stack.ts'
-export type { Stack, StackOptions, StackServer } from './stack.ts'
-export { shellEnvFile } from './stack-env.ts'
-export { startProxy } from './tcp-proxy.ts'
-export type { NetworkFault, TcpProxy } from './tcp-proxy.ts'
-export { sharedStack } from './shared-stack.ts'
-export type { SharedStack } from './shared-stack.ts'
+export { eventually } from './eventually.ts';
+export { FakesClient } from './fakes/client.ts';
+export type { EffectFilter, FakeTraffic } from './fakes/client.ts';
+export type { Effect } from './fakes/effect-log.ts';
+export type { Action, Facts, FakeService, Rule } from './fakes/rules.ts';
+export { FLEET, startFleet } from './fleet.ts';
+export type { Exit, Fleet, FleetOptions, FleetProcess } from './fleet.ts';
+export { freePort } from './free-port.ts';
+export type { ServerControl } from './server-process.ts';
+export type { RabbitmqControl } from './servers/rabbitmq.ts';
+export { repositoryRoot } from './repository-root.ts';
+export { startStack } from './stack.ts';
+export type { Stack, StackOptions, StackServer } from './stack.ts';
+export { shellEnvFile } from './stack-env.ts';
+export { startProxy } from './tcp-proxy.ts';
+export type { NetworkFault, TcpProxy } from './tcp-proxy.ts';
+export { sharedStack } from './shared-stack.ts';
+export type { SharedStack } from './shared-stack.ts';

@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process';
+import { Socket } from 'node:net';
 
 /**
  * The shell program that outlives this process for a moment. It reads `+<pid> <signal>` and `-<pid>`
@@ -33,9 +33,9 @@ for entry in $list; do
   kill -s KILL -- "-$pid" 2>/dev/null || kill -s KILL "$pid" 2>/dev/null
 done
 exit 0
-`
+`;
 
-let reaper: ChildProcess | undefined
+let reaper: ChildProcess | undefined;
 
 /**
  * See to it that a child dies when this process dies, even by SIGKILL. Call `forget` when it has exited
@@ -44,19 +44,19 @@ let reaper: ChildProcess | undefined
  * @param signal sent first to the child's group; SIGKILL follows two seconds later
  */
 export function endWithThisProcess(pid: number, signal: 'KILL' | 'QUIT' | 'TERM'): { forget: () => void } {
-  const { stdin } = (reaper ??= startReaper())
-  stdin?.write(`+${pid} ${signal}\n`)
-  return { forget: () => void stdin?.write(`-${pid}\n`) }
+  const { stdin } = (reaper ??= startReaper());
+  stdin?.write(`+${pid} ${signal}\n`);
+  return { forget: () => void stdin?.write(`-${pid}\n`) };
 }
 
 function startReaper(): ChildProcess {
   // detached: a Ctrl-C in the terminal reaches the whole foreground group and must not end the reaper.
-  const child = spawn('/bin/sh', ['-c', PROGRAM], { stdio: ['pipe', 'ignore', 'ignore'], detached: true, cwd: '/' })
+  const child = spawn('/bin/sh', ['-c', PROGRAM], { stdio: ['pipe', 'ignore', 'ignore'], detached: true, cwd: '/' });
   // A reaper that was killed must not take us along by an unhandled EPIPE; the pid files remain.
-  child.stdin.on('error', () => {})
-  child.on('error', () => {})
-  child.unref()
-  // The socket type of Node's pipes has unref, the stream type it is declared as does not.
-  if ('unref' in child.stdin && typeof child.stdin.unref === 'function') child.stdin.unref()
-  return child
+  child.stdin.on('error', () => {});
+  child.on('error', () => {});
+  child.unref();
+  // Neither the reaper nor the pipe to it may keep a finished program running. Node's pipes to children are sockets.
+  if (child.stdin instanceof Socket) child.stdin.unref();
+  return child;
 }

@@ -4,8 +4,8 @@
  */
 export function shellEnvFile(env: Record<string, string>): string {
   const lines = Object.entries(env).map(([name, value]) => {
-    const oneLine = value.replaceAll('\r', '').replaceAll('\n', '\\n')
-    return `${name}='${oneLine.replaceAll("'", `'\\''`)}'`
-  })
-  return lines.join('\n') + '\n'
+    const oneLine = value.replaceAll('\r', '').replaceAll('\n', '\\n');
+    return `${name}='${oneLine.replaceAll("'", `'\\''`)}'`;
+  });
+  return lines.join('\n') + '\n';
 }

@@ -1,47 +1,47 @@
-import { connect, createServer } from 'node:net'
-import type { Server, Socket } from 'node:net'
-import { freePort } from './free-port.ts'
+import { connect, createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import { freePort } from './free-port.ts';
 
 /** What a proxy does to the bytes; nothing when all are absent. */
 export type NetworkFault = {
   /** Delay of every piece, each way; the order stays. */
-  latencyMs?: number
+  latencyMs?: number;
   /** Random extra, up to this, each way. */
-  jitterMs?: number
+  jitterMs?: number;
   /** Rate per connection and direction. */
-  bytesPerSecond?: number
+  bytesPerSecond?: number;
   /** Accept and swallow: nothing comes through, nothing is closed. */
-  blackhole?: true
+  blackhole?: true;
   /** Reset each connection after this many bytes, counted over both directions. */
-  cutAfterBytes?: number
-}
+  cutAfterBytes?: number;
+};
 
 /** A TCP proxy on loopback that can be told to misbehave. */
 export type TcpProxy = {
-  readonly port: number
+  readonly port: number;
   /** The target's URL with this proxy's host and port, when the target was given as a URL. */
-  readonly url: string
+  readonly url: string;
   /** Open connections. */
-  readonly connections: number
+  readonly connections: number;
   /** Connections accepted since the start. */
-  readonly accepted: number
+  readonly accepted: number;
   /** Replace the present fault; for open connections too. `{}` is a healthy network. */
-  set(fault: NetworkFault): void
+  set(fault: NetworkFault): void;
   /** Reset all open connections (RST to both sides). New ones are accepted. */
-  cut(): void
+  cut(): void;
   /** Close the listener and reset everything: connecting is refused until `listen`. */
-  refuse(): Promise<void>
-  listen(): Promise<void>
+  refuse(): Promise<void>;
+  listen(): Promise<void>;
   /** Drop the target's side of open connections without telling the client: they stay open and silent. */
-  halfOpen(): void
-  close(): Promise<void>
-  [Symbol.asyncDispose](): Promise<void>
-}
+  halfOpen(): void;
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+};
 
-type Link = { client: Socket; target: Socket; bytes: number; detached: boolean }
+type Link = { client: Socket; target: Socket; bytes: number; detached: boolean };
 
 /** Above this, reading stops until the other side has taken the bytes. */
-const MAX_QUEUED_BYTES = 4 * 1024 * 1024
+const MAX_QUEUED_BYTES = 4 * 1024 * 1024;
 
 /**
  * Put a proxy in front of a server.
@@ -49,115 +49,115 @@ const MAX_QUEUED_BYTES = 4 * 1024 * 1024
  * @param options.target a URL (redis://, amqp://, postgres://, http://) or a port on 127.0.0.1
  */
 export async function startProxy({ target, port: wantedPort }: { target: string | number; port?: number }): Promise<TcpProxy> {
-  const targetUrl = new URL(typeof target === 'number' ? `tcp://127.0.0.1:${target}` : target)
-  const links = new Set<Link>()
-  let fault: NetworkFault = {}
-  let accepted = 0
-  const port = wantedPort ?? (await freePort())
-  let server: Server | undefined
+  const targetUrl = new URL(typeof target === 'number' ? `tcp://127.0.0.1:${target}` : target);
+  const links = new Set<Link>();
+  let fault: NetworkFault = {};
+  let accepted = 0;
+  const port = wantedPort ?? (await freePort());
+  let server: Server | undefined;
 
   function accept(client: Socket): void {
-    accepted++
-    const upstream = connect({ host: targetUrl.hostname, port: Number(targetUrl.port) })
-    const link: Link = { client, target: upstream, bytes: 0, detached: false }
-    links.add(link)
-    for (const socket of [client, upstream]) socket.setNoDelay(true)
-    pump(link, client, upstream)
-    pump(link, upstream, client)
-    client.on('error', () => {})
+    accepted++;
+    const upstream = connect({ host: targetUrl.hostname, port: Number(targetUrl.port) });
+    const link: Link = { client, target: upstream, bytes: 0, detached: false };
+    links.add(link);
+    for (const socket of [client, upstream]) socket.setNoDelay(true);
+    pump(link, client, upstream);
+    pump(link, upstream, client);
+    client.on('error', () => {});
     upstream.on('error', () => {
       // The target refused or reset: the client must see the same.
-      if (!link.detached) client.resetAndDestroy()
-    })
+      if (!link.detached) client.resetAndDestroy();
+    });
     client.once('close', () => {
-      links.delete(link)
-      upstream.destroy()
-    })
+      links.delete(link);
+      upstream.destroy();
+    });
     upstream.once('close', () => {
-      if (!link.detached && !client.destroyed) client.end()
-    })
+      if (!link.detached && !client.destroyed) client.end();
+    });
   }
 
   function pump(link: Link, from: Socket, to: Socket): void {
-    let due = 0
-    let queuedBytes = 0
+    let due = 0;
+    let queuedBytes = 0;
     from.on('data', (data: Buffer) => {
-      const { latencyMs = 0, jitterMs = 0, bytesPerSecond, blackhole, cutAfterBytes } = fault
-      if (blackhole || link.detached) return
-      link.bytes += data.length
-      const over = cutAfterBytes === undefined ? 0 : link.bytes - cutAfterBytes
-      const passing = over > 0 ? data.subarray(0, Math.max(0, data.length - over)) : data
-      const now = performance.now()
-      const travelMs = latencyMs + Math.random() * jitterMs
-      const wireMs = bytesPerSecond === undefined ? 0 : (passing.length / bytesPerSecond) * 1000
+      const { latencyMs = 0, jitterMs = 0, bytesPerSecond, blackhole, cutAfterBytes } = fault;
+      if (blackhole || link.detached) return;
+      link.bytes += data.length;
+      const over = cutAfterBytes === undefined ? 0 : link.bytes - cutAfterBytes;
+      const passing = over > 0 ? data.subarray(0, Math.max(0, data.length - over)) : data;
+      const now = performance.now();
+      const travelMs = latencyMs + Math.random() * jitterMs;
+      const wireMs = bytesPerSecond === undefined ? 0 : (passing.length / bytesPerSecond) * 1000;
       // Behind the piece before it: a shorter delay must not overtake.
-      due = Math.max(due, now + travelMs) + wireMs
+      due = Math.max(due, now + travelMs) + wireMs;
       const deliver = (): void => {
-        queuedBytes -= passing.length
-        if (to.writable && passing.length > 0) to.write(passing)
-        if (over >= 0 && cutAfterBytes !== undefined) reset(link)
-        else if (from.isPaused() && queuedBytes < MAX_QUEUED_BYTES && to.writableLength < MAX_QUEUED_BYTES) from.resume()
-      }
-      queuedBytes += passing.length
-      if (due <= now) deliver()
-      else setTimeout(deliver, due - now)
-      if (queuedBytes >= MAX_QUEUED_BYTES || to.writableLength >= MAX_QUEUED_BYTES) from.pause()
-    })
-    to.on('drain', () => from.resume())
+        queuedBytes -= passing.length;
+        if (to.writable && passing.length > 0) to.write(passing);
+        if (over >= 0 && cutAfterBytes !== undefined) reset(link);
+        else if (from.isPaused() && queuedBytes < MAX_QUEUED_BYTES && to.writableLength < MAX_QUEUED_BYTES) from.resume();
+      };
+      queuedBytes += passing.length;
+      if (due <= now) deliver();
+      else setTimeout(deliver, due - now);
+      if (queuedBytes >= MAX_QUEUED_BYTES || to.writableLength >= MAX_QUEUED_BYTES) from.pause();
+    });
+    to.on('drain', () => from.resume());
     from.once('end', () => {
-      if (!fault.blackhole && !link.detached) setTimeout(() => to.end(), Math.max(0, due - performance.now()))
-    })
+      if (!fault.blackhole && !link.detached) setTimeout(() => to.end(), Math.max(0, due - performance.now()));
+    });
   }
 
   function reset(link: Link): void {
-    link.client.resetAndDestroy()
-    link.target.resetAndDestroy()
+    link.client.resetAndDestroy();
+    link.target.resetAndDestroy();
   }
 
   const listen = (): Promise<void> =>
     new Promise((resolve, reject) => {
-      if (server) return resolve()
-      server = createServer({ allowHalfOpen: true }, accept)
-      server.once('error', reject)
-      server.listen(port, '127.0.0.1', resolve)
-    })
+      if (server) return resolve();
+      server = createServer({ allowHalfOpen: true }, accept);
+      server.once('error', reject);
+      server.listen(port, '127.0.0.1', resolve);
+    });
 
   const refuse = async (): Promise<void> => {
-    const closing = server
-    server = undefined
-    const closed = closing && new Promise((resolve) => closing.close(resolve))
-    for (const link of links) reset(link)
-    await closed
-  }
+    const closing = server;
+    server = undefined;
+    const closed = closing && new Promise((resolve) => closing.close(resolve));
+    for (const link of links) reset(link);
+    await closed;
+  };
 
-  await listen()
-  const url = new URL(targetUrl)
-  url.hostname = '127.0.0.1'
-  url.port = String(port)
+  await listen();
+  const url = new URL(targetUrl);
+  url.hostname = '127.0.0.1';
+  url.port = String(port);
   return {
     port,
     url: url.href,
     get connections() {
-      return links.size
+      return links.size;
     },
     get accepted() {
-      return accepted
+      return accepted;
     },
     set(next) {
-      fault = next
+      fault = next;
     },
     cut() {
-      for (const link of links) reset(link)
+      for (const link of links) reset(link);
     },
     refuse,
     listen,
     halfOpen() {
       for (const link of links) {
-        link.detached = true
-        link.target.destroy()
+        link.detached = true;
+        link.target.destroy();
       }
     },
     close: refuse,
     [Symbol.asyncDispose]: refuse,
-  }
+  };
 }

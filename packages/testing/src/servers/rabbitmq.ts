@@ -1,37 +1,37 @@
-import { execFile } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { promisify } from 'node:util'
-import { controlServer } from '../server-process.ts'
-import type { ServerControl } from '../server-process.ts'
-import { findBinary } from './find-binary.ts'
-import { handshake } from './handshake.ts'
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { controlServer } from '../server-process.ts';
+import type { ServerControl } from '../server-process.ts';
+import { findBinary } from './find-binary.ts';
+import { handshake } from './handshake.ts';
 
 /** RabbitMQ, with the command line that makes its alarms, queues and connections visible. */
 export type RabbitmqControl = ServerControl & {
   /** Run `rabbitmqctl` against it, for example `['list_queues', 'name', 'messages']`. Takes seconds. */
-  ctl(args: string[]): Promise<string>
-}
+  ctl(args: string[]): Promise<string>;
+};
 
 /** AMQP's frame type "method", with which the server opens the conversation (AMQP 0-9-1, 4.2.3). */
-const METHOD_FRAME = 1
+const METHOD_FRAME = 1;
 
 /**
  * A RabbitMQ node that shares nothing with one that the system may run: node name, port, distribution
  * port, port mapper, cookie, data, logs and plugins are its own, and all of it listens on loopback only.
  */
 export function rabbitmqServer(options: {
-  dir: string
-  port: number
-  distPort: number
+  dir: string;
+  port: number;
+  distPort: number;
   /** Port of the Erlang port mapper. The stack starts it; see erlangPortMapper. */
-  epmdPort: number
+  epmdPort: number;
 }): RabbitmqControl {
-  const { dir, port, distPort, epmdPort } = options
-  const base = join(dir, 'rabbitmq')
-  const home = join(base, 'home')
-  const data = join(base, 'data')
+  const { dir, port, distPort, epmdPort } = options;
+  const base = join(dir, 'rabbitmq');
+  const home = join(base, 'home');
+  const data = join(base, 'data');
   const env: NodeJS.ProcessEnv = {
     PATH: process.env['PATH'],
     LANG: 'C.UTF-8',
@@ -54,13 +54,13 @@ export function rabbitmqServer(options: {
     RABBITMQ_CONF_ENV_FILE: '/dev/null',
     // Else Erlang would start a port mapper as a daemon that nobody stops.
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}`,
-  }
+  };
   const server = (): string =>
     findBinary('rabbitmq-server', {
       // Debian's wrapper on PATH insists on the user rabbitmq and on /var/lib/rabbitmq.
       globs: ['/usr/lib/rabbitmq/bin/rabbitmq-server'],
       install: 'apt-get install rabbitmq-server',
-    })
+    });
 
   const control = controlServer({
     name: 'rabbitmq',
@@ -68,7 +68,7 @@ export function rabbitmqServer(options: {
     port,
     dir,
     async command() {
-      await Promise.all([home, data, join(base, 'log')].map((folder) => mkdir(folder, { recursive: true })))
+      await Promise.all([home, data, join(base, 'log')].map((folder) => mkdir(folder, { recursive: true })));
       await Promise.all([
         writeCookie(join(home, '.erlang.cookie')),
         writeFile(join(base, 'enabled_plugins'), '[].\n'),
@@ -84,23 +84,23 @@ export function rabbitmqServer(options: {
             'log.console.level = info',
           ].join('\n') + '\n',
         ),
-      ])
-      return { file: server(), args: [], env, cwd: base }
+      ]);
+      return { file: server(), args: [], env, cwd: base };
     },
     answers: () => handshake(port, 'AMQP\x00\x00\x09\x01', (answer) => answer[0] === METHOD_FRAME),
     startTimeoutMs: 120_000,
     stopSignal: 'SIGTERM',
     stopTimeoutMs: 20_000,
     wipe: () => rm(data, { recursive: true, force: true }),
-  })
+  });
 
   const ctl = async (args: string[]): Promise<string> => {
-    const file = join(dirname(server()), 'rabbitmqctl')
-    const { stdout } = await promisify(execFile)(file, ['--quiet', '--node', 'backhaul@localhost', ...args], { env, cwd: base })
-    return stdout
-  }
+    const file = join(dirname(server()), 'rabbitmqctl');
+    const { stdout } = await promisify(execFile)(file, ['--quiet', '--node', 'backhaul@localhost', ...args], { env, cwd: base });
+    return stdout;
+  };
   // Not a spread: that would freeze the pid getter at its present value.
-  return Object.assign(control, { ctl })
+  return Object.assign(control, { ctl });
 }
 
 /** Erlang's port mapper of one stack: without an own one, RabbitMQ would use or start the system's. */
@@ -125,15 +125,15 @@ export function erlangPortMapper({ dir, port }: { dir: string; port: number }): 
     stopSignal: 'SIGKILL',
     stopTimeoutMs: 1_000,
     wipe: () => Promise.resolve(),
-  })
+  });
 }
 
 async function writeCookie(path: string): Promise<void> {
   try {
-    await writeFile(path, randomBytes(15).toString('base64url'), { flag: 'wx' })
+    await writeFile(path, randomBytes(15).toString('base64url'), { flag: 'wx' });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
   // Erlang refuses a cookie that others may read.
-  await chmod(path, 0o400)
+  await chmod(path, 0o400);
 }
