@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { Delivery, MailMessage, Mailer } from '@backhaul/jobs/notification';
+import { type Delivery, type MailMessage, type Mailer, parseAddress } from '@backhaul/jobs/notification';
 import type { Closeable } from '@backhaul/runtime';
 import { createTransport } from 'nodemailer';
 
@@ -65,6 +65,8 @@ export function createSmtpMailer(options: SmtpOptions): Mailer & Closeable {
 
   return {
     async send(message, signal) {
+      // nodemailer drops line breaks out of an address, which can leave another one: nothing but a plain address may come so far.
+      if (parseAddress(message.to) !== message.to) return { outcome: 'refused', about: 'recipient', code: 'invalid_address', detail: 'the recipient is not one plain mail address' };
       // One of its own, because a signal is also the key under which the body is found.
       const own = AbortSignal.any([signal]);
       const read: Readable[] = [];

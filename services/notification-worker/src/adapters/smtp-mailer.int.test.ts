@@ -1,0 +1,112 @@
+import type { MailMessage, Mailer } from '@backhaul/jobs/notification';
+import { type Action, freePort } from '@backhaul/testing';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type TestChannels, startTestChannels } from '../test-channels.ts';
+
+let servers: TestChannels;
+let mailer: Mailer;
+
+beforeAll(async () => {
+  servers = await startTestChannels();
+  mailer = (await servers.channels()).mail.port;
+}, 30_000);
+afterAll(() => servers.close());
+beforeEach(() => servers.fakes.reset());
+
+const message: MailMessage = { to: 'ann@example.com', subject: 'Grüße', text: 'Dinner?\n', html: '<p>Dinner?</p>', messageIdLeft: 'c0ffee' };
+const never = new AbortController().signal;
+const mails = () => servers.fakes.effects({ service: 'smtp', kind: 'mail' });
+
+test('a mail arrives as text and HTML, to one recipient, with exactly the headers that it should have', async () => {
+  await expect(mailer.send(message, never)).resolves.toEqual({ outcome: 'sent', providerId: '<c0ffee@backhaul.example>' });
+  const [mail] = await mails();
+  expect(mail).toMatchObject({ key: 'ann@example.com', to: ['ann@example.com'], from: 'no-reply@backhaul.example', subject: 'Grüße', hasText: true, hasHtml: true, messageId: '<c0ffee@backhaul.example>' });
+  const names = (mail?.['headers'] as string[]).map((line) => line.slice(0, line.indexOf(':')).toLowerCase()).toSorted();
+  expect(names).toEqual(['auto-submitted', 'content-type', 'date', 'from', 'message-id', 'mime-version', 'subject', 'to']);
+});
+
+test('twice the same mail has the same Message-ID', async () => {
+  await mailer.send(message, never);
+  await mailer.send(message, never);
+  expect((await mails()).map((mail) => mail['messageId'])).toEqual(['<c0ffee@backhaul.example>', '<c0ffee@backhaul.example>']);
+});
+
+test('F-21: line breaks in a subject or an address become no header and no recipient', async () => {
+  await mailer.send({ ...message, subject: 'Hi\r\nBcc: eve@example.com\r\n\r\nbody' }, never);
+  await expect(mailer.send({ ...message, to: 'ann@example.com>\r\nRCPT TO:<eve@example.com' }, never)).resolves.toMatchObject({ outcome: 'refused', code: 'invalid_address' });
+  const sent = await mails();
+  expect(sent.map((mail) => mail['to'])).toEqual([['ann@example.com']]);
+  expect((sent[0]?.['headers'] as string[]).filter((line) => /^bcc:/i.test(line))).toEqual([]);
+});
+
+test.each<[string, string, Action, object]>([
+  ['D-15', 'greeting', { status: 421, body: 'busy' }, { outcome: 'deferred', code: 'mail_deferred', retryAfterMs: 300_000 }],
+  ['D-15', 'mail', { status: 451 }, { outcome: 'deferred', retryAfterMs: 300_000 }],
+  ['D-15', 'rcpt', { status: 450, code: '4.2.0', body: 'greylisted' }, { outcome: 'deferred', retryAfterMs: 300_000 }],
+  ['D-15', 'data', { status: 451 }, { outcome: 'deferred', retryAfterMs: 300_000 }],
+  ['D-15', 'message', { status: 452 }, { outcome: 'deferred', retryAfterMs: 300_000 }],
+  ['D-15', 'message', { status: 421 }, { outcome: 'deferred', retryAfterMs: 300_000 }],
+  ['D-16', 'rcpt', { status: 550, code: '5.1.1' }, { outcome: 'refused', about: 'recipient', code: 'mailbox_refused' }],
+  ['D-16', 'mail', { status: 550 }, { outcome: 'refused', about: 'message' }],
+  ['D-16', 'message', { status: 552 }, { outcome: 'refused', about: 'message', code: 'mail_refused' }],
+  ['D-16', 'message', { status: 554 }, { outcome: 'refused', about: 'message', code: 'mail_refused' }],
+  ['D-17', 'greeting', { reset: true }, { outcome: 'unavailable' }],
+  ['D-17', 'rcpt', { reset: true }, { outcome: 'unavailable' }],
+  ['D-17', 'data', { reset: true }, { outcome: 'unavailable' }],
+  ['D-18', 'message', { reset: true }, { outcome: 'ambiguous' }],
+])('%s: at %s, %o means %o', async (_id, step, action, expected) => {
+  // A connection of its own: a pooled one has passed the greeting.
+  const own = (await servers.channels()).mail.port;
+  await servers.fakes.script('smtp', [{ match: { step }, action }]);
+  await expect(own.send(message, AbortSignal.timeout(15_000))).resolves.toMatchObject(expected);
+  expect(await mails()).toEqual([]);
+});
+
+test('D-18: a reply that is lost after the final dot is ambiguous, and the mail was taken once', async () => {
+  await servers.fakes.script('smtp', [{ match: { step: 'message' }, times: 1, action: { loseReply: true } }]);
+  await expect(mailer.send(message, never)).resolves.toMatchObject({ outcome: 'ambiguous' });
+  expect(await mails()).toHaveLength(1);
+});
+
+test('D-19: a relay that never greets is unavailable within the time of the send', async () => {
+  const own = (await servers.channels()).mail.port;
+  await servers.fakes.script('smtp', [{ match: { step: 'greeting' }, action: { hang: true } }]);
+  await expect(own.send(message, AbortSignal.timeout(500))).resolves.toMatchObject({ outcome: 'unavailable' });
+});
+
+test('a relay that is silent after the final dot is ambiguous', async () => {
+  await servers.fakes.script('smtp', [{ match: { step: 'message' }, times: 1, action: { hang: true } }]);
+  await expect(mailer.send(message, AbortSignal.timeout(500))).resolves.toMatchObject({ outcome: 'ambiguous' });
+  // The pool is not held by the one that hangs.
+  await expect(mailer.send(message, never)).resolves.toMatchObject({ outcome: 'sent' });
+});
+
+test('a wrong password is unauthorized', async () => {
+  const own = (await servers.channels({ SMTP_PASSWORD: 'wrong' })).mail.port;
+  await expect(own.send(message, never)).resolves.toMatchObject({ outcome: 'unauthorized' });
+});
+
+test('nobody listening is unavailable', async () => {
+  const own = (await servers.channels({ SMTP_PORT: String(await freePort()) })).mail.port;
+  await expect(own.send(message, never)).resolves.toMatchObject({ outcome: 'unavailable' });
+});
+
+test('with SMTP_TLS=required no password and no mail goes to a relay without STARTTLS or with a false certificate', async () => {
+  const own = (await servers.channels({ SMTP_TLS: 'required' })).mail.port;
+  const authBefore = (await servers.fakes.traffic()).smtp.requests['auth'];
+  await expect(own.send(message, never)).resolves.toMatchObject({ outcome: 'unavailable' });
+  await servers.fakes.script('smtp', [{ match: { step: 'ehlo' }, action: { status: 250, body: 'no-starttls' } }]);
+  await expect(own.send(message, never)).resolves.toMatchObject({ outcome: 'unavailable' });
+  expect((await servers.fakes.traffic()).smtp.requests['auth']).toBe(authBefore);
+  expect(await mails()).toEqual([]);
+});
+
+test('with SMTP_TLS=opportunistic a mail is encrypted if the relay can, and goes out if it cannot', async () => {
+  const own = (await servers.channels({ SMTP_TLS: 'opportunistic' })).mail.port;
+  const startTlsBefore = (await servers.fakes.traffic()).smtp.requests['starttls'] ?? 0;
+  await expect(own.send(message, never)).resolves.toMatchObject({ outcome: 'sent' });
+  expect((await servers.fakes.traffic()).smtp.requests['starttls']).toBe(startTlsBefore + 1);
+  const plain = (await servers.channels({ SMTP_TLS: 'opportunistic' })).mail.port;
+  await servers.fakes.script('smtp', [{ match: { step: 'ehlo' }, action: { status: 250, body: 'no-starttls' } }]);
+  await expect(plain.send(message, never)).resolves.toMatchObject({ outcome: 'sent' });
+});
