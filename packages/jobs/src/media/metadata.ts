@@ -1,0 +1,79 @@
+import { z } from 'zod';
+import type { MediaKind } from './format.ts';
+
+/**
+ * The version of everything that decides what the outputs look like: sizes,
+ * codecs, qualities. Part of every output key, so raising it makes new objects
+ * beside the old ones and never changes an object that clients have cached.
+ */
+export const PIPELINE_VERSION = 1;
+
+/** One output, as clients find it. */
+export interface DerivativeRecord {
+  readonly key: string;
+  readonly url: string;
+  readonly contentType: string;
+  readonly sizeBytes: number;
+  readonly width?: number;
+  readonly height?: number;
+}
+
+/** Set when the outputs are there. */
+export interface DoneProcessing {
+  readonly state: 'done';
+  readonly pipelineVersion: number;
+  readonly sourceKey: string;
+  readonly sourceSha256: string;
+}
+
+/** Set when there will be none. */
+export interface FailedProcessing {
+  readonly state: 'failed';
+  readonly pipelineVersion: number;
+  readonly sourceKey: string;
+  /** Stable: corrupt, unsupported, unsupported_heic, too_large, too_long, type_mismatch, source_missing, empty. */
+  readonly code: string;
+  /** For people. */
+  readonly reason: string;
+}
+
+/** What a sound looks like: one byte of peak volume for each of up to 256 equal parts. */
+export interface WaveformRecord {
+  readonly durationMs: number;
+  /** Base64 of unsigned bytes, 0 silence to 255 full scale. */
+  readonly peaks: string;
+}
+
+/** `messages.media_metadata` after success. Keys that the app keeps there beside these stay. */
+export interface MediaMetadata {
+  readonly kind: MediaKind;
+  readonly processing: DoneProcessing;
+  readonly source: { readonly format: string; readonly sizeBytes: number; readonly [detail: string]: unknown };
+  readonly variants: Readonly<Record<string, DerivativeRecord>>;
+  readonly width?: number;
+  readonly height?: number;
+  readonly durationMs?: number;
+  readonly waveform?: WaveformRecord;
+  readonly [detail: string]: unknown;
+}
+
+/** As much of a stored record as decides whether it still holds. */
+const storedMetadata = z.looseObject({
+  processing: z.object({ state: z.literal('done'), pipelineVersion: z.literal(PIPELINE_VERSION), sourceKey: z.string(), sourceSha256: z.string() }),
+  variants: z.record(z.string(), z.looseObject({ key: z.string(), url: z.string() })),
+});
+
+/** A finished record of this pipeline version; undefined for anything else that may lie in the column. */
+export function readDone(stored: unknown): MediaMetadata | undefined {
+  const parsed = storedMetadata.safeParse(stored);
+  return parsed.success ? (parsed.data as unknown as MediaMetadata) : undefined;
+}
+
+/**
+ * Where an output lies. The same source makes the same key, so a second run
+ * writes what is there already, and another source for the same message does
+ * not collide with what clients cached.
+ */
+export function derivativeKey(messageId: string, sourceSha256: string, fileName: string): string {
+  return `media/${messageId}/v${PIPELINE_VERSION}-${sourceSha256.slice(0, 16)}/${fileName}`;
+}

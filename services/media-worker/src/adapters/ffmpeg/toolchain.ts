@@ -1,0 +1,71 @@
+import { execa } from 'execa';
+
+/** The ffmpeg that this process uses, and what guards it. */
+export interface Toolchain {
+  readonly ffmpeg: string;
+  readonly ffprobe: string;
+  /** As ffmpeg says it: `5.1.9-0+deb12u1`. */
+  readonly version: string;
+  /** HDR video can be brought to ordinary brightness; without it, it looks washed out. */
+  readonly canTonemap: boolean;
+  /** Children are killed by the kernel when this process dies, however it dies. Linux with util-linux. */
+  readonly diesWithParent: boolean;
+  /** Children can be given limits of memory, CPU time and file size. Linux with util-linux. */
+  readonly canLimit: boolean;
+}
+
+/** The worker cannot do its work on this machine: the operator must install something. */
+export class ToolchainIncomplete extends Error {
+  readonly code = 'toolchain_incomplete';
+
+  constructor(problem: string) {
+    super(`${problem}. Install ffmpeg with libx264, libmp3lame and aac (Debian: apt-get install ffmpeg; macOS: brew install ffmpeg) or point FFMPEG_PATH and FFPROBE_PATH at one`);
+    this.name = 'ToolchainIncomplete';
+  }
+}
+
+/** What the handlers' outputs are made with. */
+const ENCODERS = ['libx264', 'aac', 'libmp3lame', 'mjpeg'];
+
+/** What HDR is converted with. */
+const TONEMAP_FILTERS = ['zscale', 'tonemap'];
+
+/**
+ * Looks at the programs once, at start.
+ * @throws {ToolchainIncomplete} naming what is missing and what to install
+ */
+export async function findToolchain(paths: { readonly ffmpeg: string; readonly ffprobe: string }): Promise<Toolchain> {
+  const [banner, encoders, filters] = await Promise.all([
+    read(paths.ffmpeg, ['-version']),
+    read(paths.ffmpeg, ['-hide_banner', '-encoders']),
+    read(paths.ffmpeg, ['-hide_banner', '-filters']),
+    read(paths.ffprobe, ['-version']),
+  ]);
+  const missing = ENCODERS.filter((name) => !lists(encoders, name));
+  if (missing.length > 0) throw new ToolchainIncomplete(`${paths.ffmpeg} has no encoder ${missing.join(', ')}`);
+  const [diesWithParent, canLimit] = await Promise.all([works('setpriv', ['--pdeathsig', 'KILL', 'true']), works('prlimit', ['--core=0', 'true'])]);
+  return {
+    ...paths,
+    version: /version (\S+)/.exec(banner)?.[1] ?? 'unknown',
+    canTonemap: TONEMAP_FILTERS.every((name) => lists(filters, name)),
+    diesWithParent,
+    canLimit,
+  };
+}
+
+/** Rows look like ` V....D libx264   H.264 ..`: flags, name, description. */
+function lists(listing: string, name: string): boolean {
+  return listing.split('\n').some((row) => row.trim().split(/\s+/)[1] === name);
+}
+
+async function read(program: string, args: readonly string[]): Promise<string> {
+  const result = await execa(program, args, { reject: false, timeout: 20_000, stdin: 'ignore' });
+  if (result.code === 'ENOENT' || result.code === 'EACCES') throw new ToolchainIncomplete(`the program ${program} cannot be started (${result.code})`);
+  if (result.failed) throw new ToolchainIncomplete(`${program} ${args.join(' ')} failed: ${result.shortMessage}`);
+  return result.stdout;
+}
+
+async function works(program: string, args: readonly string[]): Promise<boolean> {
+  const result = await execa(program, args, { reject: false, timeout: 5_000, stdio: 'ignore' });
+  return !result.failed;
+}

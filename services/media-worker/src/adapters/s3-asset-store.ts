@@ -1,0 +1,72 @@
+import { open, stat } from 'node:fs/promises';
+import type { Derivatives, NotFetched, Originals } from '@backhaul/jobs/media';
+import { AccessRefused, ObjectMissing, type ObjectStore, ObjectTooLarge } from '@backhaul/object-store';
+import { PermanentFailure } from '@backhaul/queue/job';
+
+/** Enough of a file to tell its format: the longest headers before the telling bytes are a few hundred. */
+const HEAD_BYTES = 4_100;
+
+/** Derivatives never change under their key, so nobody has to ask again. */
+const CACHE_CONTROL = 'public, max-age=31536000, immutable';
+
+/** The uploads in a bucket. */
+export function s3Originals(store: ObjectStore): Originals {
+  return {
+    read: (key, options) =>
+      fetching(async () => {
+        const { body, sizeBytes, sha256 } = await store.get(key, options);
+        return { status: 'fetched', bytes: body, sizeBytes, sha256 };
+      }),
+    download: (key, file, options) =>
+      fetching(async () => {
+        const { sizeBytes, sha256 } = await store.download(key, file, options);
+        return { status: 'fetched', file, sizeBytes, sha256, head: await readHead(file) };
+      }),
+  };
+}
+
+/** The outputs in the same bucket. */
+export function s3Derivatives(store: ObjectStore): Derivatives {
+  return {
+    url: (key) => store.publicUrl(key),
+    store: (key, body, { contentType, signal }) =>
+      refusals(async () => {
+        const result = await store.put(key, body, { contentType, cacheControl: CACHE_CONTROL, ifNoneMatch: true, signal });
+        if (result === 'created') return Buffer.isBuffer(body) ? body.length : (await stat(body.file)).size;
+        // What lies there counts, not what we would have written: another version of the encoder may have been first.
+        return (await store.head(key, { signal }))?.sizeBytes ?? 0;
+      }),
+    has: async (key, signal) => (await store.head(key, { signal })) !== undefined,
+    async remove(keys) {
+      const { failed } = await store.deleteMany(keys);
+      const first = failed[0];
+      if (first !== undefined) throw new Error(`${failed.length} of ${keys.length} objects could not be deleted; ${first.key}: ${first.code} ${first.message}`);
+    },
+  };
+}
+
+async function fetching<Fetched>(fetch: () => Promise<Fetched>): Promise<Fetched | NotFetched> {
+  try {
+    return await refusals(fetch);
+  } catch (error) {
+    if (error instanceof ObjectMissing) return { status: 'missing' };
+    if (error instanceof ObjectTooLarge) return { status: 'too_large' };
+    throw error;
+  }
+}
+
+/** No later try can mend credentials or permissions: an operator must. */
+async function refusals<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof AccessRefused) throw new PermanentFailure(error.code, error.message, { cause: error });
+    throw error;
+  }
+}
+
+async function readHead(file: string): Promise<Buffer> {
+  await using handle = await open(file);
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+  return buffer.subarray(0, bytesRead);
+}

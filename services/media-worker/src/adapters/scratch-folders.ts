@@ -1,0 +1,66 @@
+import { mkdir, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Scratch } from '@backhaul/jobs/media';
+
+/** A process's private folders under a root that others may share. */
+export interface ScratchFolders extends Scratch {
+  /** Removes what dead processes of this host left there; resolves to how many. */
+  sweep(): Promise<number>;
+  /** Removes this process's own. */
+  close(): Promise<void>;
+}
+
+/**
+ * Folders `<root>/<host>~<pid>~<start>/<job>`.
+ *
+ * The start time tells a process from an earlier one with the same pid: in a
+ * container every worker is pid 1. The host keeps one from sweeping another's
+ * where they share a volume: a pid means nothing on another host.
+ */
+export async function createScratchFolders(root: string): Promise<ScratchFolders> {
+  const host = hostname().replaceAll('~', '-');
+  const own = `${host}~${process.pid}~${(await startTime(process.pid)) ?? '0'}`;
+  const ownPath = join(root, own);
+  await mkdir(ownPath, { recursive: true, mode: 0o700 });
+  return {
+    async open() {
+      const path = await mkdtemp(join(ownPath, 'job-'));
+      return { path, [Symbol.asyncDispose]: () => remove(path) };
+    },
+    async sweep() {
+      const names = await readdir(root);
+      const dead: string[] = [];
+      for (const name of names) {
+        const [folderHost, pid, started] = name.split('~');
+        if (folderHost !== host || name === own || pid === undefined || !/^\d+$/.test(pid)) continue;
+        const alive = await startTime(Number(pid));
+        if (alive === undefined || alive !== started) dead.push(name);
+      }
+      await Promise.all(dead.map((name) => remove(join(root, name))));
+      return dead.length;
+    },
+    close: () => remove(ownPath),
+  };
+}
+
+/** When a process started, in the kernel's ticks; '0' where only its being alive can be told; undefined when it is gone. */
+async function startTime(pid: number): Promise<string | undefined> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+    // The second field is the name in brackets and may hold anything: count from behind it. Start time is field 22.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    try {
+      process.kill(pid, 0);
+      return '0';
+    } catch (error) {
+      return error instanceof Error && 'code' in error && error.code === 'EPERM' ? '0' : undefined;
+    }
+  }
+}
+
+/** `maxRetries`: a killed child may still be writing when its folder goes. */
+function remove(path: string): Promise<void> {
+  return rm(path, { recursive: true, force: true, maxRetries: 3 });
+}

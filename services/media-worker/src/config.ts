@@ -1,0 +1,53 @@
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { databaseEnv } from '@backhaul/database';
+import { media } from '@backhaul/jobs/media';
+import { objectStoreEnv } from '@backhaul/object-store';
+import { concurrency, redisEnv, workerEnv } from '@backhaul/queue';
+import { bytes, integer, milliseconds, serviceEnv, text } from '@backhaul/runtime';
+import { z } from 'zod';
+
+const MIB = 1024 ** 2;
+
+/** The environment of the media worker. */
+export const mediaWorkerConfig = z.object({
+  ...serviceEnv,
+  ...redisEnv,
+  ...databaseEnv,
+  ...workerEnv,
+  ...objectStoreEnv,
+  /** Pictures, videos and sounds that one process works on at once. Memory in flight grows with it: a picture holds its file and up to 64 million pixels. */
+  MEDIA_CONCURRENCY: concurrency(media.concurrency),
+  /** The largest upload of each kind. */
+  MEDIA_MAX_IMAGE_BYTES: bytes({ min: 1 }).default(50 * MIB),
+  MEDIA_MAX_VIDEO_BYTES: bytes({ min: 1 }).default(500 * MIB),
+  MEDIA_MAX_AUDIO_BYTES: bytes({ min: 1 }).default(50 * MIB),
+  /** The most pixels of a picture; more are refused before they are decoded. */
+  MEDIA_MAX_IMAGE_PIXELS: integer({ min: 1, max: 268_402_689 }).default(64_000_000),
+  /** The longest video; encoding it must fit into the job's five minutes. */
+  MEDIA_MAX_VIDEO_DURATION_MS: milliseconds().default(15 * 60_000),
+  /** The longest sound. */
+  MEDIA_MAX_AUDIO_DURATION_MS: milliseconds().default(30 * 60_000),
+  /** How long an upload or message row that is not there yet is waited for inside one try. */
+  MEDIA_GRACE_MS: milliseconds({ min: 0, max: 30_000 }).default(2_000),
+  /** Where work in progress lies; needs room for the largest video three times per job. */
+  MEDIA_TEMP_DIR: text().default(join(tmpdir(), 'backhaul-media')),
+  FFMPEG_PATH: text().default('ffmpeg'),
+  FFPROBE_PATH: text().default('ffprobe'),
+  /** Threads of one ffmpeg; if not set, the cores divided by MEDIA_CONCURRENCY. */
+  FFMPEG_THREADS: integer({ min: 1, max: 64 }).optional(),
+  /** An ffmpeg that makes no progress for so long is killed. */
+  FFMPEG_STALL_MS: milliseconds({ min: 1_000 }).default(30_000),
+  /** The address space of one ffmpeg, where the machine can limit it. */
+  FFMPEG_MEMORY_BYTES: bytes({ min: 256 * MIB }).default(4_096 * MIB),
+  /** Read by Node itself before this program starts: threads for decoding pictures, files and names. At least MEDIA_CONCURRENCY + 2. */
+  UV_THREADPOOL_SIZE: integer({ min: 1, max: 1_024 }).default(4),
+});
+
+/** What `loadConfig` makes of the environment. */
+export type MediaWorkerConfig = z.output<typeof mediaWorkerConfig>;
+
+/** Jobs run side by side: more threads than cores would only wait for each other. */
+export function ffmpegThreads(config: Pick<MediaWorkerConfig, 'FFMPEG_THREADS' | 'MEDIA_CONCURRENCY'>): number {
+  return config.FFMPEG_THREADS ?? Math.max(1, Math.floor(availableParallelism() / config.MEDIA_CONCURRENCY));
+}

@@ -1,0 +1,82 @@
+import { createDatabase, createJobLedger } from '@backhaul/database';
+import { type MediaPorts, media, mediaHandlers, mediaJobs } from '@backhaul/jobs/media';
+import { createObjectStore, objectStoreOptions } from '@backhaul/object-store';
+import { redisOptions, startWorker } from '@backhaul/queue';
+import { runService } from '@backhaul/runtime';
+import { ffmpegTranscoder } from './adapters/ffmpeg-transcoder.ts';
+import { findToolchain } from './adapters/ffmpeg/toolchain.ts';
+import { magicBytes } from './adapters/magic-bytes.ts';
+import { pgMessageStore } from './adapters/pg-message-store.ts';
+import { s3Derivatives, s3Originals } from './adapters/s3-asset-store.ts';
+import { createScratchFolders } from './adapters/scratch-folders.ts';
+import { sharpImages } from './adapters/sharp-images.ts';
+import { ffmpegThreads, mediaWorkerConfig } from './config.ts';
+
+await runService('media-worker', { env: process.env, config: mediaWorkerConfig }, async ({ config, log, metrics, http, onStop }) => {
+  const toolchain = await findToolchain({ ffmpeg: config.FFMPEG_PATH, ffprobe: config.FFPROBE_PATH });
+  log.info('ffmpeg found', { ...toolchain });
+  if (!toolchain.diesWithParent) log.warn('setpriv (util-linux) is missing: an ffmpeg would outlive a killed worker');
+  if (!toolchain.canLimit) log.warn('prlimit (util-linux) is missing: ffmpeg runs without limits of memory and CPU time');
+  if (config.UV_THREADPOOL_SIZE < config.MEDIA_CONCURRENCY + 2) {
+    log.warn('UV_THREADPOOL_SIZE is too small: decoding pictures will hold up files and name look-ups', { have: config.UV_THREADPOOL_SIZE, want: config.MEDIA_CONCURRENCY + 2 });
+  }
+  http.addCheck('ffmpeg', () => findToolchain(toolchain), { critical: false });
+
+  const scratch = onStop(await createScratchFolders(config.MEDIA_TEMP_DIR));
+  const swept = await scratch.sweep();
+  if (swept > 0) log.info('removed what dead workers left behind', { folders: swept });
+
+  const database = onStop(
+    createDatabase({
+      url: config.DATABASE_URL,
+      poolSize: config.DATABASE_POOL_SIZE,
+      statementTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS,
+      applicationName: 'backhaul-media-worker',
+      log,
+    }),
+  );
+  http.addCheck('database', () => database.ping());
+  const store = onStop(createObjectStore(objectStoreOptions(config)));
+  http.addCheck('s3', () => store.ping());
+
+  const ports: MediaPorts = {
+    originals: s3Originals(store),
+    derivatives: s3Derivatives(store),
+    formats: magicBytes,
+    images: sharpImages({ limitInputPixels: config.MEDIA_MAX_IMAGE_PIXELS }),
+    transcoder: ffmpegTranscoder({
+      toolchain,
+      threads: ffmpegThreads(config),
+      stallMs: config.FFMPEG_STALL_MS,
+      limits: {
+        memoryBytes: config.FFMPEG_MEMORY_BYTES,
+        // Twice what the longest job may use on all its threads; the job's own limit comes first.
+        cpuSeconds: 600 * ffmpegThreads(config),
+        fileBytes: 2 * config.MEDIA_MAX_VIDEO_BYTES,
+      },
+    }),
+    messages: pgMessageStore(database),
+    scratch,
+    limits: {
+      maxBytes: { image: config.MEDIA_MAX_IMAGE_BYTES, video: config.MEDIA_MAX_VIDEO_BYTES, audio: config.MEDIA_MAX_AUDIO_BYTES },
+      maxDurationMs: { video: config.MEDIA_MAX_VIDEO_DURATION_MS, audio: config.MEDIA_MAX_AUDIO_DURATION_MS },
+      graceMs: config.MEDIA_GRACE_MS,
+    },
+  };
+  onStop(
+    await startWorker({
+      queue: media,
+      jobs: mediaJobs,
+      handlers: mediaHandlers,
+      ports,
+      redis: redisOptions(config),
+      prefix: config.QUEUE_PREFIX,
+      ledger: createJobLedger(database),
+      concurrency: config.MEDIA_CONCURRENCY,
+      config,
+      log,
+      metrics,
+      http,
+    }),
+  );
+});
