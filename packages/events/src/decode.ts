@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto';
+import { isUtf8 } from 'node:buffer';
+import { hash } from 'node:crypto';
 import type { EventDefinition } from '@backhaul/broker/event';
 
 /** A message as it came from outside: nothing of it can be trusted yet. */
@@ -22,7 +23,7 @@ export interface DecodedEvent {
   readonly payload: Readonly<Record<string, unknown>>;
   /** The payload as stored: known fields only. */
   readonly payloadJson: string;
-  /** sha256 of routing key and canonical payload; two publishers that order fields differently agree. */
+  /** sha256 of routing key and payload; two publishers that order fields differently agree. */
   readonly bodyHash: Buffer;
   /** W3C trace context, if the publisher sent one. */
   readonly traceparent: string | null;
@@ -51,7 +52,6 @@ export interface DecoderOptions {
 const MAX_ID_LENGTH = 200;
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const FORBIDDEN_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
-const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 class Poison extends Error {
   readonly reason: PoisonReason;
@@ -87,20 +87,21 @@ export function createDecoder(options: DecoderOptions): (message: RawMessage) =>
         throw new Poison('schema', issues.slice(0, 10).join('; '));
       }
       const payload = parsed.data as Record<string, unknown>;
+      const payloadJson = Object.values(payload).some(isObject) ? canonicalJson(payload) : JSON.stringify(payload);
       const traceparent = message.headers['traceparent'];
       return {
         ok: true,
         event,
         messageId: identify(message, id),
         payload,
-        payloadJson: JSON.stringify(payload),
-        bodyHash: sha256(message.routingKey, '\n', canonical(payload)),
+        payloadJson,
+        bodyHash: hash('sha256', `${message.routingKey}\n${payloadJson}`, 'buffer'),
         traceparent: typeof traceparent === 'string' && TRACEPARENT.test(traceparent) ? traceparent : null,
       };
     } catch (error) {
       const reason = error instanceof Poison ? error.reason : 'schema';
       const explanation = error instanceof Error ? error.message : String(error);
-      return { ok: false, reason, message: explanation, messageId: identify(message, undefined), bodyHash: sha256(message.routingKey, '\n', message.body) };
+      return { ok: false, reason, message: explanation, messageId: identify(message, undefined), bodyHash: hashRaw(message) };
     }
   };
 }
@@ -110,12 +111,8 @@ function parse(message: RawMessage, maxBodyBytes: number, maxDepth: number): unk
   if (message.contentEncoding !== undefined && !/^(utf-?8|identity)$/i.test(message.contentEncoding)) {
     throw new Poison('unsupported_encoding', 'the body has a content encoding; send it plain, as UTF-8');
   }
-  let text: string;
-  try {
-    text = utf8.decode(message.body);
-  } catch {
-    throw new Poison('invalid_json', 'the body is not UTF-8');
-  }
+  if (!isUtf8(message.body)) throw new Poison('invalid_json', 'the body is not UTF-8');
+  const text = message.body.toString('utf8');
   // V8 parses a million nested arrays, but writing them again throws: look before parsing.
   if (depthOf(text, maxDepth) > maxDepth) throw new Poison('too_deep', `the body is nested more than ${maxDepth} levels deep`);
   let value: unknown;
@@ -185,22 +182,22 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function identify(message: RawMessage, cloudEventId: string | undefined): string {
   const id = message.messageId ?? cloudEventId;
-  if (id === undefined) return `sha256:${sha256(message.routingKey, '\n', message.body).toString('hex')}`;
-  return id.length <= MAX_ID_LENGTH && !id.includes('\u0000') && id.isWellFormed() ? id : `sha256:${sha256(id).toString('hex')}`;
+  if (id === undefined) return `sha256:${hashRaw(message).toString('hex')}`;
+  return id.length <= MAX_ID_LENGTH && !id.includes('\u0000') && id.isWellFormed() ? id : `sha256:${hash('sha256', id)}`;
 }
 
-/** JSON with the keys of every object sorted. */
-function canonical(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
-  if (!isObject(value)) return JSON.stringify(value);
-  const fields = Object.keys(value)
-    .filter((key) => value[key] !== undefined)
-    .toSorted();
-  return `{${fields.map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`).join(',')}}`;
+/**
+ * JSON that does not depend on the order in which the publisher wrote its
+ * fields: the schema gives the order at the top, sorting below it.
+ */
+function canonicalJson(payload: Readonly<Record<string, unknown>>): string {
+  return JSON.stringify(payload, (key, value: unknown) => (key !== '' && isObject(value) ? Object.fromEntries(Object.entries(value).toSorted(byKey)) : value));
 }
 
-function sha256(...parts: readonly (string | Buffer)[]): Buffer {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return hash.digest();
+function byKey([left]: [string, unknown], [right]: [string, unknown]): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
+function hashRaw(message: RawMessage): Buffer {
+  return hash('sha256', Buffer.concat([Buffer.from(`${message.routingKey}\n`), message.body]), 'buffer');
 }

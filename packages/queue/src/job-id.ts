@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /**
  * The Redis id of a job: the same for the same message id, always. Hashed,
@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
  * come from outside.
  */
 export function jobIdOf(messageId: string): string {
-  return `j${createHash('sha256').update(messageId).digest('hex').slice(0, 40)}`;
+  return `j${hash('sha256', messageId).slice(0, 40)}`;
 }
 
 /** The most urgent priority there is. */

@@ -2,6 +2,7 @@ import { type Logger, withDeadline } from '@backhaul/runtime';
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { RedisAddress } from './env.ts';
+import { addBatch, defineAddBatch } from './add-batch.ts';
 import { bullPriority, jobIdOf } from './job-id.ts';
 import { QueueUnavailable, failFast, whenReady } from './redis.ts';
 
@@ -50,6 +51,7 @@ export interface ProducerOptions {
 export async function createProducer(options: ProducerOptions): Promise<Producer> {
   const timeoutMs = options.timeoutMs ?? 5_000;
   const redis = failFast(options.redis, options.log);
+  defineAddBatch(redis);
   const queues = new Map<string, Queue<JobData>>();
   const queueOf = (name: string) => {
     let queue = queues.get(name);
@@ -77,15 +79,13 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
     redis,
     async addBatch(queue, jobs) {
       if (jobs.length === 0) return;
-      await attempt('adding jobs', () =>
-        queueOf(queue).addBulk(
-          jobs.map((job) => ({
-            name: job.name,
-            data: job.traceparent === null ? { messageId: job.messageId } : { messageId: job.messageId, traceparent: job.traceparent },
-            opts: { jobId: jobIdOf(job.messageId), priority: bullPriority(job.priority) },
-          })),
-        ),
-      );
+      const entries = jobs.map(({ messageId, name, priority, traceparent }) => ({
+        id: jobIdOf(messageId),
+        name,
+        data: JSON.stringify(traceparent === null ? { messageId } : { messageId, traceparent }),
+        priority: bullPriority(priority),
+      }));
+      await attempt('adding jobs', () => addBatch(redis, options.prefix, queue, entries));
     },
     depth: (queue) =>
       attempt('counting jobs', async () => {
