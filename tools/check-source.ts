@@ -74,7 +74,7 @@ export function readSource(root: string, file: string): Source {
   return { file, lineCount: text.split('\n').length - (text.endsWith('\n') ? 1 : 0), imports, envLines };
 }
 
-/** Whether the file is a test, which may use what the product may not. */
+/** Whether the file is a test or a helper of one (`test-*.ts`), which may use what the product may not. */
 export function isTest(file: string): boolean {
-  return file.endsWith('.test.ts') || file.startsWith('tests/');
+  return /(?:\.test|\/test-[^/]+)\.ts$/.test(file) || file.startsWith('tests/');
 }

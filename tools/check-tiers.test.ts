@@ -85,7 +85,7 @@ const violations: readonly [what: string, rule: string, file: string, line: numb
   ['a service reads process.env beside its main.ts', 'environment-at-the-edge', 'services/bridge/src/env.ts', 1, "export const a = process['env'];\n"],
   ['a package is not declared', 'declared-package', 'services/bridge/src/undeclared.ts', 1, "import '@backhaul/runtime';\n"],
   ['a package does not exist', 'known-package', 'services/bridge/src/unknown.ts', 1, "import '@backhaul/nowhere';\n"],
-  ['the product uses the test machinery', 'testing-in-tests', 'services/bridge/src/test-machinery.ts', 1, "import '@backhaul/testing';\n"],
+  ['the product uses the test machinery', 'testing-in-tests', 'services/bridge/src/product.ts', 1, "import '@backhaul/testing';\n"],
 ];
 
 test.each(violations)('The tier check fails when %s', async (_what, rule, file, line, text) => {

@@ -22,8 +22,8 @@ const owners: Readonly<Record<string, string>> = {
 /** Where the outer world is played, with the plain clients that any backend would use. */
 const outside = /^(?:packages\/testing|bench|tools|tests)(?:\/|$)/;
 
-/** Where the environment may be read: the edge of each process, and what is no part of the product. */
-const readsEnvironment = /^(?:services\/[^/]+\/src\/main\.ts$|(?:tools|bench|tests|packages\/testing)\/|vitest\.config\.ts$)/;
+/** Where the environment may be read: the edge of each process, tests that are told where the servers are, and what is no part of the product. */
+const readsEnvironment = /^(?:services\/[^/]+\/src\/main\.ts$|(?:tools|bench|tests|packages\/testing)\/|.+\.int\.test\.ts$|vitest\.config\.ts$)/;
 
 /** Product packages; every other package is machinery. */
 const product = new Set(['packages/events', 'packages/jobs']);

@@ -46,7 +46,7 @@ test('.env.example shows values that the services accept, and defaults where the
       const byDefault = field.safeParse(undefined);
       if (!parsed.success) wrong.push(`${service}: ${name}=${values.get(name) ?? ''} ${parsed.error.message}`);
       else if (byDefault.success && byDefault.data !== undefined && set[name] === undefined && parsed.data !== byDefault.data) {
-        wrong.push(`${service}: ${name} is ${String(byDefault.data)} by default, .env.example shows ${String(parsed.data)}`);
+        wrong.push(`${service}: ${name} is ${JSON.stringify(byDefault.data)} by default, .env.example shows ${JSON.stringify(parsed.data)}`);
       }
     }
   }

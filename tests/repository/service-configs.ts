@@ -10,7 +10,7 @@ export const root = dirname(dirname(import.meta.dirname));
 export interface ServiceConfig {
   /** The folder's name, `media-worker`. */
   readonly service: string;
-  readonly schema: z.ZodObject;
+  readonly schema: z.ZodObject<Record<string, z.ZodType>>;
 }
 
 /** The processes that run all the time; the command line is run by people. */
