@@ -11,7 +11,7 @@ export const schedulerConfig = z.object({
   /** At the start each schedule's latest missed slot is fired if it is not older than this; 0 fires none. */
   SCHEDULER_CATCH_UP_MS: milliseconds({ min: 0, max: 7 * 86_400_000 }).default(6 * 3_600_000),
   /** Other times than the jobs' own, or `off`: `cleanup.delete-orphaned-media=0 5 * * 6; cleanup.check-health=off`. Five fields, UTC. */
-  SCHEDULER_OVERRIDES: z.string().default('').transform(readOverrides),
+  SCHEDULER_OVERRIDES: z.string().transform(readOverrides).optional(),
 });
 
 /** Reads `name=expression; name=off`. Whether the names and expressions exist is checked against the catalog, later. */

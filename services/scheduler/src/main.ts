@@ -9,7 +9,7 @@ import { startScheduler } from './scheduler.ts';
 import { createSchedulesView } from './schedules-view.ts';
 
 await runService('scheduler', { env: process.env, config: schedulerConfig }, async ({ config, log, metrics, http, onStop }) => {
-  const schedules = createSchedules(catalog.scheduled, config.SCHEDULER_OVERRIDES);
+  const schedules = createSchedules(catalog.scheduled, config.SCHEDULER_OVERRIDES ?? new Map());
   const database = onStop(
     createDatabase({
       url: config.DATABASE_URL,
