@@ -1,13 +1,5 @@
 import type { Database, Queryable } from './database.ts';
-import type { HistoryEntry } from './jobs.ts';
-
-/** What is kept of an error: no payload, no secrets. */
-export interface StoredError {
-  readonly name: string;
-  readonly message: string;
-  readonly code?: string;
-  readonly cause?: unknown;
-}
+import type { HistoryEntry, StoredError } from './history.ts';
 
 /** A message that the bridge could not make a job of. */
 export interface PoisonMessage {

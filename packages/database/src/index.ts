@@ -8,12 +8,13 @@ export {
   type SqlResult,
   type SqlValue,
 } from './database.ts';
-export { createDeadLetters, type DeadLetter, type DeadLetters, type PoisonMessage, type StoredError } from './dead-letters.ts';
+export { createDeadLetters, type DeadLetter, type DeadLetters, type PoisonMessage } from './dead-letters.ts';
+export { type HistoryEntry, type StoredError } from './history.ts';
 export { createEffects, type EffectClaim, type EffectRow, type Effects } from './effects.ts';
 export { databaseEnv } from './env.ts';
 export { createJobLedger, type JobLedger, type StartedJob } from './job-ledger.ts';
 export { createJobRuns, type JobRuns } from './job-runs.ts';
-export { createJobs, recordJobs, type HistoryEntry, type JobRow, type JobStatus, type Jobs, type NewJob, type OpenJob, type RecordOutcome } from './jobs.ts';
+export { createJobs, recordJobs, type JobRow, type JobStatus, type Jobs, type NewJob, type OpenJob, type RecordOutcome } from './jobs.ts';
 export { SchemaMismatch, migrate, pendingMigrations } from './migrate.ts';
 export { MIN_RETENTION_MS, pruneFinished, type Pruned } from './prune.ts';
 export { adviseChatIndexes, checkChatTables, createChatTables } from './chat-schema.ts';

@@ -1,6 +1,6 @@
 import type { Database, Queryable } from './database.ts';
-import { type StoredError, insertDeadJob } from './dead-letters.ts';
-import type { HistoryEntry } from './jobs.ts';
+import { insertDeadJob } from './dead-letters.ts';
+import type { HistoryEntry, StoredError } from './history.ts';
 
 /** A job that this worker may run. */
 export interface StartedJob {

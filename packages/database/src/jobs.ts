@@ -1,5 +1,5 @@
 import type { Database, Queryable } from './database.ts';
-import type { StoredError } from './dead-letters.ts';
+import type { HistoryEntry, StoredError } from './history.ts';
 
 /** Where a job is in its life. `queued`, `active` and `retrying` are open; the rest is for good. */
 export type JobStatus = 'queued' | 'active' | 'retrying' | 'done' | 'skipped' | 'cancelled' | 'dead';
@@ -34,13 +34,6 @@ export interface OpenJob {
   readonly name: string;
   readonly priority: number;
   readonly traceparent: string | null;
-}
-
-/** One entry of a job's history. */
-export interface HistoryEntry {
-  readonly at: string;
-  readonly event: 'started' | 'failed' | 'postponed' | 'finished' | 'retried' | 'requeued';
-  readonly [detail: string]: unknown;
 }
 
 /** Everything that is known of a job. */
