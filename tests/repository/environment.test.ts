@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { expect, test } from 'vitest';
@@ -45,8 +46,10 @@ test('.env.example shows values that the services accept, and defaults where the
       const parsed = field.safeParse(values.get(name));
       const byDefault = field.safeParse(undefined);
       if (!parsed.success) wrong.push(`${service}: ${name}=${values.get(name) ?? ''} ${parsed.error.message}`);
-      else if (byDefault.success && byDefault.data !== undefined && set[name] === undefined && parsed.data !== byDefault.data) {
-        wrong.push(`${service}: ${name} is ${JSON.stringify(byDefault.data)} by default, .env.example shows ${JSON.stringify(parsed.data)}`);
+      // Defaults below the machine's own temporary folder are shown as they are on most machines.
+      const usual = typeof byDefault.data === 'string' ? byDefault.data.replace(tmpdir(), '/tmp') : byDefault.data;
+      if (parsed.success && usual !== undefined && set[name] === undefined && parsed.data !== usual) {
+        wrong.push(`${service}: ${name} is ${JSON.stringify(usual)} by default, .env.example shows ${JSON.stringify(parsed.data)}`);
       }
     }
   }
