@@ -172,6 +172,14 @@ test('every work queue has an autoscaler, on its own figure, for a Deployment th
   }
 });
 
+test('the metrics adapter serves the figure that the autoscalers read', () => {
+  const { rules } = parse(readFileSync(join(root, 'k8s/prometheus-adapter/values.yaml'), 'utf8')) as { rules: { external: { name: { as: string } }[] } };
+  const wanted = all<IHorizontalPodAutoscaler>('HorizontalPodAutoscaler').flatMap(
+    ({ spec }) => spec?.metrics?.map(({ external }) => external?.metric.name) ?? [],
+  );
+  expect(new Set(wanted)).toEqual(new Set(rules.external.map(({ name }) => name.as)));
+});
+
 test('what runs more than once has a disruption budget, and nothing else has', () => {
   const least = (name: string) =>
     deployments.find(({ metadata }) => metadata.name === name)?.spec?.replicas ??
