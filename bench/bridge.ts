@@ -31,7 +31,11 @@ const IN_FLIGHT = 3;
 
 const log = silentLogger;
 /** A job as BullMQ takes it; the same that the bridge adds. */
-const bullJob = (messageId: string, data: unknown = { messageId }) => ({ name: 'media.process-image', data, opts: { jobId: jobIdOf(messageId), priority: 999 } });
+const bullJob = (messageId: string, data: unknown = { messageId }) => ({
+  name: 'media.process-image',
+  data,
+  opts: { jobId: jobIdOf(messageId), priority: 999 },
+});
 
 const stack = await startStack({ dir: '.backhaul/bench', only: ['redis', 'rabbitmq', 'postgres'] });
 const samples = createSamples();
@@ -107,7 +111,13 @@ try {
     await channel.consume(queue, (message) => {
       if (message === null) return;
       startedAt ||= performance.now();
-      const event = decode({ ...message.fields, body: message.content, messageId: String(message.properties.messageId), contentEncoding: undefined, headers: {} });
+      const event = decode({
+        ...message.fields,
+        body: message.content,
+        messageId: String(message.properties.messageId),
+        contentEncoding: undefined,
+        headers: {},
+      });
       if (!event.ok) return reject(new Error(event.message));
       const { name, data, opts } = bullJob(event.messageId, event.payload);
       bull.add(name, data, opts).then(() => {
@@ -135,7 +145,16 @@ try {
   }
 
   const ours = (record: (typeof jobs)['record']) =>
-    createBridge({ queue: 'media', decode, jobOf: (key) => catalog.byRoutingKey.get(key), jobs: { record }, deadLetters: createDeadLetters(database), producer, count: () => undefined, log });
+    createBridge({
+      queue: 'media',
+      decode,
+      jobOf: (key) => catalog.byRoutingKey.get(key),
+      jobs: { record },
+      deadLetters: createDeadLetters(database),
+      producer,
+      count: () => undefined,
+      log,
+    });
 
   await fill(5_000);
   await consumeAll(5_000, ours(jobs.record));
@@ -147,7 +166,13 @@ try {
     await fill(MESSAGES);
     samples.add('bridge.recorded', await consumeAll(MESSAGES, ours(jobs.record)));
     await fill(MESSAGES);
-    samples.add('bridge.batched', await consumeAll(MESSAGES, ours((batch) => Promise.resolve(batch.map(() => 'open' as const)))));
+    samples.add(
+      'bridge.batched',
+      await consumeAll(
+        MESSAGES,
+        ours((batch) => Promise.resolve(batch.map(() => 'open' as const))),
+      ),
+    );
     await fill(SLOW_MESSAGES);
     samples.add('bridge.one_by_one', await consumeSingly(SLOW_MESSAGES, 1));
     await fill(MESSAGES / 3);
@@ -165,7 +190,14 @@ try {
   async function peakRssMb(backlog: number): Promise<number> {
     await fill(backlog);
     const fleet = await startFleet({
-      env: { ...stack.env, RABBITMQ_EXCHANGE: topology.exchange, RABBITMQ_QUEUE_PREFIX: topology.queuePrefix, QUEUE_PREFIX: 'bench', BRIDGE_HIGH_WATER: '1000000', LOG_LEVEL: 'warn' },
+      env: {
+        ...stack.env,
+        RABBITMQ_EXCHANGE: topology.exchange,
+        RABBITMQ_QUEUE_PREFIX: topology.queuePrefix,
+        QUEUE_PREFIX: 'bench',
+        BRIDGE_HIGH_WATER: '1000000',
+        LOG_LEVEL: 'warn',
+      },
       services: ['bridge'],
     });
     try {

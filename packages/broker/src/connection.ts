@@ -79,7 +79,9 @@ export async function createConnection(options: ConnectionOptions): Promise<Conn
     },
     async close() {
       connected = false;
-      await withDeadline('closing the broker connection', 3_000, model.close()).catch((error: unknown) => log.warn('broker connection not closed cleanly', { error }));
+      await withDeadline('closing the broker connection', 3_000, model.close()).catch((error: unknown) =>
+        log.warn('broker connection not closed cleanly', { error }),
+      );
     },
   };
 }

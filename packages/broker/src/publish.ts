@@ -56,8 +56,12 @@ export function createPublisher(options: { connection: Connection; exchange: str
       await new Promise<void>((resolve, reject) => {
         settle = reject;
         unconfirmed.add(reject);
-        open.publish(options.exchange, routingKey, body, { messageId, headers, persistent: true, mandatory: true, contentType: 'application/json' }, (error: unknown) =>
-          error ? reject(error instanceof Error ? error : new Error(String(error))) : resolve(),
+        open.publish(
+          options.exchange,
+          routingKey,
+          body,
+          { messageId, headers, persistent: true, mandatory: true, contentType: 'application/json' },
+          (error: unknown) => (error ? reject(error instanceof Error ? error : new Error(String(error))) : resolve()),
         );
       });
     } finally {

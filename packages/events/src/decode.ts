@@ -12,7 +12,16 @@ export interface RawMessage {
 }
 
 /** Why a message can never become a job. Stable words: they are stored, counted and alerted on. */
-export type PoisonReason = 'too_large' | 'unsupported_encoding' | 'invalid_json' | 'too_deep' | 'forbidden_key' | 'forbidden_text' | 'envelope' | 'unknown_type' | 'schema';
+export type PoisonReason =
+  | 'too_large'
+  | 'unsupported_encoding'
+  | 'invalid_json'
+  | 'too_deep'
+  | 'forbidden_key'
+  | 'forbidden_text'
+  | 'envelope'
+  | 'unknown_type'
+  | 'schema';
 
 /** A message that was understood. */
 export interface DecodedEvent {
@@ -77,7 +86,11 @@ export function createDecoder(options: DecoderOptions): (message: RawMessage) =>
   return (message) => {
     try {
       const event = byKey.get(message.routingKey);
-      if (event === undefined) throw new Poison('unknown_type', `no event has the routing key ${JSON.stringify(message.routingKey.slice(0, 100))}; known are ${[...byKey.keys()].join(', ')}`);
+      if (event === undefined)
+        throw new Poison(
+          'unknown_type',
+          `no event has the routing key ${JSON.stringify(message.routingKey.slice(0, 100))}; known are ${[...byKey.keys()].join(', ')}`,
+        );
       const { data, id } = unwrap(parse(message, maxBodyBytes, maxDepth));
       // The routing key already says the type; a body without one is complete.
       const typed = 'type' in data ? data : { ...data, type: event.routingKey.slice(event.routingKey.indexOf('.') + 1) };
@@ -167,7 +180,8 @@ function inspectText(text: string): void {
 }
 
 function unwrap(value: unknown): { data: Record<string, unknown>; id: string | undefined } {
-  if (!isObject(value)) throw new Poison('schema', `the body is ${value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`}; an object is expected`);
+  if (!isObject(value))
+    throw new Poison('schema', `the body is ${value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`}; an object is expected`);
   if (!('specversion' in value)) return { data: value, id: undefined };
   if (value['specversion'] !== '1.0') throw new Poison('envelope', 'specversion: only CloudEvents 1.0 is understood');
   if (!isObject(value['data'])) throw new Poison('envelope', 'data: an object with the payload is expected');

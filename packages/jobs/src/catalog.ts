@@ -28,7 +28,8 @@ export function createCatalog(jobs: readonly JobDefinition[]): Catalog {
     byName.set(job.name, job);
     if (job.on === undefined) continue;
     const other = byRoutingKey.get(job.on.routingKey);
-    if (other !== undefined) throw new Error(`${job.name} and ${other.name} both start on ${job.on.routingKey}: one event is one job, let the first enqueue the second`);
+    if (other !== undefined)
+      throw new Error(`${job.name} and ${other.name} both start on ${job.on.routingKey}: one event is one job, let the first enqueue the second`);
     byRoutingKey.set(job.on.routingKey, job);
   }
   return {

@@ -67,6 +67,19 @@ export function defineAddBatch(redis: Redis): void {
 /** Adds the entries to the queue `<prefix>:<queue>`; those whose id is there already stay as they are. Returns how many were new. */
 export function addBatch(redis: Redis, prefix: string, queue: string, entries: readonly BullEntry[], now = Date.now()): Promise<number> {
   const base = `${prefix}:${queue}:`;
-  const jobs = JSON.stringify(entries.map(({ id, name, data, priority }) => [id, name, data, priority, `{"priority":${priority},"jobId":"${id}","attempts":0}`]));
-  return (redis as WithAddBatch).backhaulAddBatch(`${base}marker`, `${base}meta`, `${base}id`, `${base}prioritized`, `${base}active`, `${base}events`, `${base}pc`, base, String(now), jobs);
+  const jobs = JSON.stringify(
+    entries.map(({ id, name, data, priority }) => [id, name, data, priority, `{"priority":${priority},"jobId":"${id}","attempts":0}`]),
+  );
+  return (redis as WithAddBatch).backhaulAddBatch(
+    `${base}marker`,
+    `${base}meta`,
+    `${base}id`,
+    `${base}prioritized`,
+    `${base}active`,
+    `${base}events`,
+    `${base}pc`,
+    base,
+    String(now),
+    jobs,
+  );
 }

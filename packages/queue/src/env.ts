@@ -35,7 +35,12 @@ export const workerEnv = {
 export const concurrency = (byDefault: number) => integer({ min: 1, max: 1_000 }).default(byDefault);
 
 /** The connection that the variables describe. */
-export function redisOptions(config: { REDIS_URL?: string | undefined; REDIS_HOST: string; REDIS_PORT: number; REDIS_PASSWORD?: string | undefined }): RedisAddress {
+export function redisOptions(config: {
+  REDIS_URL?: string | undefined;
+  REDIS_HOST: string;
+  REDIS_PORT: number;
+  REDIS_PASSWORD?: string | undefined;
+}): RedisAddress {
   if (config.REDIS_URL === undefined) {
     return { host: config.REDIS_HOST, port: config.REDIS_PORT, ...(config.REDIS_PASSWORD === undefined ? {} : { password: config.REDIS_PASSWORD }) };
   }

@@ -13,7 +13,14 @@ export interface JobLedger {
 
 /** What opening a run answers. */
 export type LedgerStart =
-  | { readonly state: 'started'; readonly name: string; readonly payload: unknown; readonly attempt: number; readonly failures: number; readonly receivedAt: Date }
+  | {
+      readonly state: 'started';
+      readonly name: string;
+      readonly payload: unknown;
+      readonly attempt: number;
+      readonly failures: number;
+      readonly receivedAt: Date;
+    }
   | { readonly state: 'finished' | 'missing' };
 
 /** What is kept of an error. */

@@ -60,7 +60,9 @@ export async function assertSafe(redis: Redis, log: Logger): Promise<void> {
   const info = await redis.info('memory', 'persistence');
   const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
   if (policy !== 'noeviction') {
-    throw new UnsafeRedis(`Redis has maxmemory-policy ${policy ?? 'unknown'}, which may drop jobs; mend it with: redis-cli config set maxmemory-policy noeviction`);
+    throw new UnsafeRedis(
+      `Redis has maxmemory-policy ${policy ?? 'unknown'}, which may drop jobs; mend it with: redis-cli config set maxmemory-policy noeviction`,
+    );
   }
   if (/^aof_enabled:0/m.test(info)) log.warn('Redis has no append-only file: a restart loses queued jobs until they are added again from the record');
 }

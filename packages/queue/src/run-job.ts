@@ -107,10 +107,19 @@ function judge(thrown: unknown, job: JobDefinition, failures: number): Closing {
   if (error instanceof RetryLater) return { status: 'again', delayMs: error.delayMs, because: 'postponed', error };
   if (error instanceof PermanentFailure) return { status: 'dead', reason: error.code, error };
   const delayMs = nextDelayMs(job.retry, failures + 1);
-  return delayMs === undefined ? { status: 'dead', reason: error instanceof TimedOut ? 'timeout' : 'exhausted', error } : { status: 'again', delayMs, because: 'failed', error };
+  return delayMs === undefined
+    ? { status: 'dead', reason: error instanceof TimedOut ? 'timeout' : 'exhausted', error }
+    : { status: 'again', delayMs, because: 'failed', error };
 }
 
-async function callHandler<Ports>(run: Run<Ports>, job: JobDefinition, handler: JobHandler<unknown, Ports>, payload: unknown, tries: { attempt: number; lastTry: boolean }, log: Logger): Promise<Outcome> {
+async function callHandler<Ports>(
+  run: Run<Ports>,
+  job: JobDefinition,
+  handler: JobHandler<unknown, Ports>,
+  payload: unknown,
+  tries: { attempt: number; lastTry: boolean },
+  log: Logger,
+): Promise<Outcome> {
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(new TimedOut(job.timeoutMs)), job.timeoutMs);
   const signal = AbortSignal.any([limit.signal, run.signal]);
@@ -171,7 +180,8 @@ function write<Ports>(run: Run<Ports>, attempt: number, closing: Closing): Promi
     case 'done':
     case 'skipped': {
       const { outcome } = closing;
-      const result = outcome.status === 'done' ? outcome.result : { reason: outcome.reason, ...(outcome.detail === undefined ? {} : { detail: outcome.detail }) };
+      const result =
+        outcome.status === 'done' ? outcome.result : { reason: outcome.reason, ...(outcome.detail === undefined ? {} : { detail: outcome.detail }) };
       return ledger.finish(messageId, attempt, { status: closing.status, result });
     }
     case 'dead':

@@ -85,7 +85,12 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
           jobs: runners,
           ports: options.ports,
           ledger,
-          log: log.child({ queue: queue.name, jobId, messageId: bullJob.data.messageId, ...(bullJob.data.traceparent === undefined ? {} : { traceparent: bullJob.data.traceparent }) }),
+          log: log.child({
+            queue: queue.name,
+            jobId,
+            messageId: bullJob.data.messageId,
+            ...(bullJob.data.traceparent === undefined ? {} : { traceparent: bullJob.data.traceparent }),
+          }),
           signal: end.signal,
           progress: throttledProgress(bullJob, log),
           started(info) {
@@ -103,7 +108,11 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
           throw new DelayedError();
         }
         if (result.status === 'dead') {
-          deadLetters.inc({ queue: queue.name, name, reason_class: result.reason === 'exhausted' || result.reason === 'timeout' ? result.reason : 'permanent' });
+          deadLetters.inc({
+            queue: queue.name,
+            name,
+            reason_class: result.reason === 'exhausted' || result.reason === 'timeout' ? result.reason : 'permanent',
+          });
           throw new UnrecoverableError(result.reason);
         }
         return null;
@@ -144,7 +153,10 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
   async function buryStalled(messageId: string, error: Error): Promise<void> {
     for (let delayMs = 500; !closing; delayMs = Math.min(5_000, delayMs * 2)) {
       try {
-        const buried = await ledger.bury(messageId, undefined, { reason: 'stalled', error: { name: 'Stalled', code: 'stalled', message: `lost its worker more than ${queue.maxStalls} times: ${error.message}` } });
+        const buried = await ledger.bury(messageId, undefined, {
+          reason: 'stalled',
+          error: { name: 'Stalled', code: 'stalled', message: `lost its worker more than ${queue.maxStalls} times: ${error.message}` },
+        });
         if (buried) {
           deadLetters.inc({ queue: queue.name, name: 'unknown', reason_class: 'stalled' });
           log.error('job is a dead letter', { messageId, reason: 'stalled' });

@@ -50,7 +50,10 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
       const decoded = options.decode(delivery);
       const definition = decoded.ok ? options.jobOf(delivery.routingKey) : undefined;
       if (decoded.ok && definition !== undefined) good.push({ delivery, job: toJob(decoded, definition) });
-      else poison.push(toPoison(options.queue, delivery, decoded.ok ? { ...decoded, reason: 'unknown_type', message: 'no job is defined for this event' } : decoded));
+      else
+        poison.push(
+          toPoison(options.queue, delivery, decoded.ok ? { ...decoded, reason: 'unknown_type', message: 'no job is defined for this event' } : decoded),
+        );
     }
     failpoint('bridge.decoded');
 
@@ -92,7 +95,9 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
   }
 
   /** Records what is new; tells what to enqueue, and what must not be. */
-  async function record(good: readonly { delivery: Delivery; job: NewJob }[]): Promise<{ recorded: { delivery: Delivery; job: NewJob }[]; refused: PoisonMessage[] }> {
+  async function record(
+    good: readonly { delivery: Delivery; job: NewJob }[],
+  ): Promise<{ recorded: { delivery: Delivery; job: NewJob }[]; refused: PoisonMessage[] }> {
     const recorded: { delivery: Delivery; job: NewJob }[] = [];
     const refused: PoisonMessage[] = [];
     if (good.length === 0) return { recorded, refused };
@@ -104,7 +109,14 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
       if (sqlState(error)?.startsWith('22') !== true) throw error;
       const [only] = good;
       if (good.length === 1 && only !== undefined) {
-        refused.push(toPoison(options.queue, only.delivery, { messageId: only.job.messageId, bodyHash: only.job.bodyHash, reason: 'unstorable', message: 'the database refuses a value of this message' }));
+        refused.push(
+          toPoison(options.queue, only.delivery, {
+            messageId: only.job.messageId,
+            bodyHash: only.job.bodyHash,
+            reason: 'unstorable',
+            message: 'the database refuses a value of this message',
+          }),
+        );
         return { recorded, refused };
       }
       const middle = good.length >> 1;
@@ -118,7 +130,12 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
           break;
         case 'conflict':
           refused.push(
-            toPoison(options.queue, entry.delivery, { messageId: entry.job.messageId, bodyHash: entry.job.bodyHash, reason: 'id_conflict', message: 'this message id was used before with another body; the first one counts' }),
+            toPoison(options.queue, entry.delivery, {
+              messageId: entry.job.messageId,
+              bodyHash: entry.job.bodyHash,
+              reason: 'id_conflict',
+              message: 'this message id was used before with another body; the first one counts',
+            }),
           );
           break;
         case 'finished':

@@ -15,7 +15,12 @@ export function createDeadQueueHandler(options: {
       await options.deadLetters.poison(
         batch.map((delivery) => {
           const { messageId, bodyHash } = options.decode(delivery);
-          return toPoison(delivery.routingKey.split('.')[0] ?? '', delivery, { messageId, bodyHash, reason: 'delivery_limit', message: 'delivered more often than the delivery limit allows without ever being acked' });
+          return toPoison(delivery.routingKey.split('.')[0] ?? '', delivery, {
+            messageId,
+            bodyHash,
+            reason: 'delivery_limit',
+            message: 'delivered more often than the delivery limit allows without ever being acked',
+          });
         }),
       );
     } catch (error) {

@@ -12,7 +12,13 @@ import { startReconciler } from './reconcile.ts';
 
 await runService('bridge', { env: process.env, config: bridgeConfig }, async ({ config, log, metrics, http, onStop }) => {
   const database = onStop(
-    createDatabase({ url: config.DATABASE_URL, poolSize: config.DATABASE_POOL_SIZE, statementTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS, applicationName: 'backhaul-bridge', log }),
+    createDatabase({
+      url: config.DATABASE_URL,
+      poolSize: config.DATABASE_POOL_SIZE,
+      statementTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS,
+      applicationName: 'backhaul-bridge',
+      log,
+    }),
   );
   await migrate(database);
   const producer = onStop(await createProducer({ redis: redisOptions(config), prefix: config.QUEUE_PREFIX, log }));
@@ -23,7 +29,12 @@ await runService('bridge', { env: process.env, config: bridgeConfig }, async ({ 
   const deadLetters = createDeadLetters(database);
   const decode = createDecoder({ events, maxBodyBytes: config.BRIDGE_MAX_BODY_BYTES });
   const count = bridgeCounter(metrics, new Set(events.map((event) => event.routingKey)));
-  const topology = { exchange: config.RABBITMQ_EXCHANGE, queuePrefix: config.RABBITMQ_QUEUE_PREFIX, queues: queues.map(({ name }) => name), deliveryLimit: config.RABBITMQ_DELIVERY_LIMIT };
+  const topology = {
+    exchange: config.RABBITMQ_EXCHANGE,
+    queuePrefix: config.RABBITMQ_QUEUE_PREFIX,
+    queues: queues.map(({ name }) => name),
+    deliveryLimit: config.RABBITMQ_DELIVERY_LIMIT,
+  };
   const shared = {
     connection,
     declare: (channel: Parameters<typeof declareTopology>[0]) => declareTopology(channel, topology),
@@ -64,7 +75,9 @@ await runService('bridge', { env: process.env, config: bridgeConfig }, async ({ 
     for (const { queue, consumer } of consumers) gauge.set({ queue }, consumer.unacked);
   });
   const inspector = onStop(createInspector({ redis: producer.redis, prefix: config.QUEUE_PREFIX, queues: queues.map(({ name }) => name), log }));
-  http.queues(async () => (await inspector.all()).map((figures) => ({ ...figures, bridge: consumers.find(({ queue }) => queue === figures.queue)?.consumer.state })));
+  http.queues(async () =>
+    (await inspector.all()).map((figures) => ({ ...figures, bridge: consumers.find(({ queue }) => queue === figures.queue)?.consumer.state })),
+  );
   http.addCheck('postgres', () => database.ping());
   http.addCheck('redis', () => producer.ping());
   http.addCheck('rabbitmq', () => {

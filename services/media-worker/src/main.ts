@@ -18,7 +18,10 @@ await runService('media-worker', { env: process.env, config: mediaWorkerConfig }
   if (!toolchain.diesWithParent) log.warn('setpriv (util-linux) is missing: an ffmpeg would outlive a killed worker');
   if (!toolchain.canLimit) log.warn('prlimit (util-linux) is missing: ffmpeg runs without limits of memory and CPU time');
   if (config.UV_THREADPOOL_SIZE < config.MEDIA_CONCURRENCY + 2) {
-    log.warn('UV_THREADPOOL_SIZE is too small: decoding pictures will hold up files and name look-ups', { have: config.UV_THREADPOOL_SIZE, want: config.MEDIA_CONCURRENCY + 2 });
+    log.warn('UV_THREADPOOL_SIZE is too small: decoding pictures will hold up files and name look-ups', {
+      have: config.UV_THREADPOOL_SIZE,
+      want: config.MEDIA_CONCURRENCY + 2,
+    });
   }
   http.addCheck('ffmpeg', () => findToolchain(toolchain), { critical: false });
 

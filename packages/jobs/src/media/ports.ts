@@ -174,7 +174,10 @@ export interface Messages {
   /** undefined when there is no such row. */
   find(messageId: string): Promise<MessageMedia | undefined>;
   /** Publishes everything in one statement, unless the message is gone or deleted. */
-  complete(messageId: string, media: { readonly mediaUrl: string; readonly thumbnailUrl: string | null; readonly metadata: MediaMetadata }): Promise<'stored' | 'deleted' | 'missing'>;
+  complete(
+    messageId: string,
+    media: { readonly mediaUrl: string; readonly thumbnailUrl: string | null; readonly metadata: MediaMetadata },
+  ): Promise<'stored' | 'deleted' | 'missing'>;
   /** Notes why there is nothing to show; leaves the URLs alone. No row is no error. */
   fail(messageId: string, processing: FailedProcessing): Promise<void>;
 }

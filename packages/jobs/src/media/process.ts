@@ -83,7 +83,12 @@ async function processMedia<Fetched extends Original>(recipe: Recipe<Fetched>, p
   const { messageId, s3Key } = payload;
   const { graceMs } = ports.limits;
 
-  const message = await withGrace(graceMs, signal, () => ports.messages.find(messageId), (found) => found !== undefined);
+  const message = await withGrace(
+    graceMs,
+    signal,
+    () => ports.messages.find(messageId),
+    (found) => found !== undefined,
+  );
   if (message === undefined) return skipped('message_missing');
   if (message.deleted) return skipped('message_deleted');
   const earlier = readDone(message.metadata);
@@ -117,7 +122,17 @@ async function processMedia<Fetched extends Original>(recipe: Recipe<Fetched>, p
   const stored = await Promise.all(
     keyed.map(async ({ name, key, body, contentType, width, height }): Promise<[string, DerivativeRecord]> => {
       const sizeBytes = await ports.derivatives.store(key, body, { contentType, signal });
-      return [name, { key, url: ports.derivatives.url(key), contentType, sizeBytes, ...(width === undefined ? {} : { width }), ...(height === undefined ? {} : { height }) }];
+      return [
+        name,
+        {
+          key,
+          url: ports.derivatives.url(key),
+          contentType,
+          sizeBytes,
+          ...(width === undefined ? {} : { width }),
+          ...(height === undefined ? {} : { height }),
+        },
+      ];
     }),
   );
   context.progress(95);
@@ -149,7 +164,11 @@ async function processMedia<Fetched extends Original>(recipe: Recipe<Fetched>, p
 async function formatOf<Fetched extends Original>(recipe: Recipe<Fetched>, original: Fetched, s3Key: string, ports: MediaPorts): Promise<MediaFormat> {
   const format = await ports.formats.sniff(recipe.head(original));
   if (format === undefined) throw new PermanentFailure('unsupported', `${s3Key} is in no format that we know`);
-  if (!carries(format, recipe.kind)) throw new PermanentFailure('type_mismatch', `the event says ${recipe.kind}, but ${s3Key} is ${format === 'other' ? 'something else' : format} by its content`);
+  if (!carries(format, recipe.kind))
+    throw new PermanentFailure(
+      'type_mismatch',
+      `the event says ${recipe.kind}, but ${s3Key} is ${format === 'other' ? 'something else' : format} by its content`,
+    );
   if (format === 'heic') throw new PermanentFailure('unsupported_heic', `${s3Key} is HEIC, which cannot be decoded here; upload it as JPEG`);
   return format;
 }

@@ -89,7 +89,8 @@ export function ffmpegTranscoder({ toolchain, threads, stallMs, limits }: Ffmpeg
  */
 function ladder(plan: VideoPlan): VideoPlan[] {
   const rungs = [plan];
-  if (plan.videoAction === 'copy' || plan.audioAction === 'copy') rungs.push({ ...plan, videoAction: 'encode', audioAction: plan.audioAction === 'none' ? 'none' : 'encode' });
+  if (plan.videoAction === 'copy' || plan.audioAction === 'copy')
+    rungs.push({ ...plan, videoAction: 'encode', audioAction: plan.audioAction === 'none' ? 'none' : 'encode' });
   if (plan.audioAction !== 'none') rungs.push({ ...plan, audioAction: 'none' });
   return rungs;
 }
@@ -113,11 +114,18 @@ function describe(plan: VideoPlan, durationMs: number): TranscodedVideo {
 /** ffmpeg has one exit code for everything; its words tell the file's fault from the machine's. */
 function blame({ exitCode, stderr }: ChildExit): Error {
   const said = stderr.split('\n').slice(0, 3).join('; ').slice(0, 500) || `exit code ${exitCode}`;
-  if (/No space left on device|Cannot allocate memory|Too many open files|Resource temporarily unavailable|error while loading shared libraries/i.test(stderr)) {
+  if (
+    /No space left on device|Cannot allocate memory|Too many open files|Resource temporarily unavailable|error while loading shared libraries/i.test(stderr)
+  ) {
     return new ChildDied(`ffmpeg ran out of something: ${said}`);
   }
-  if (/matches no streams|does not contain any stream/i.test(stderr)) return new PermanentFailure('type_mismatch', `the file does not hold what the event says: ${said}`);
-  if (/Decoder .*not found|decoder \(codec .*\) not found|Unsupported codec|Unknown decoder|codec not currently supported|Function not implemented|not yet implemented/i.test(stderr)) {
+  if (/matches no streams|does not contain any stream/i.test(stderr))
+    return new PermanentFailure('type_mismatch', `the file does not hold what the event says: ${said}`);
+  if (
+    /Decoder .*not found|decoder \(codec .*\) not found|Unsupported codec|Unknown decoder|codec not currently supported|Function not implemented|not yet implemented/i.test(
+      stderr,
+    )
+  ) {
     return new PermanentFailure('unsupported', `the file's codec is not supported: ${said}`);
   }
   return new PermanentFailure('corrupt', `the file cannot be decoded: ${said}`);

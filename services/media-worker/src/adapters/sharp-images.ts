@@ -70,7 +70,9 @@ function classify(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const { message } = error;
   if (/memory|timeout|ENOSPC|EMFILE/i.test(message)) return error;
-  if (/exceeds pixel limit|exceeds .*channel|dimensions? .*too large|too large/i.test(message)) return new PermanentFailure('too_large', `the picture is too large to decode: ${message}`, { cause: error });
-  if (/unsupported|blocked|not a known|no known/i.test(message)) return new PermanentFailure('unsupported', `the picture is in a format that is not accepted: ${message}`, { cause: error });
+  if (/exceeds pixel limit|exceeds .*channel|dimensions? .*too large|too large/i.test(message))
+    return new PermanentFailure('too_large', `the picture is too large to decode: ${message}`, { cause: error });
+  if (/unsupported|blocked|not a known|no known/i.test(message))
+    return new PermanentFailure('unsupported', `the picture is in a format that is not accepted: ${message}`, { cause: error });
   return new PermanentFailure('corrupt', `the picture cannot be decoded: ${message}`, { cause: error });
 }

@@ -17,7 +17,14 @@ export const processImageHandler = mediaHandler<OriginalBytes>({
     const image = await ports.images.render(bytes, IMAGE_VARIANTS, signal);
     const smallest = image.variants.at(-1);
     return {
-      files: image.variants.map(({ name, width, height, bytes: body }) => ({ name, width, height, body, extension: image.extension, contentType: image.contentType })),
+      files: image.variants.map(({ name, width, height, bytes: body }) => ({
+        name,
+        width,
+        height,
+        body,
+        extension: image.extension,
+        contentType: image.contentType,
+      })),
       media: 'full',
       ...(smallest === undefined ? {} : { thumbnail: smallest.name }),
       details: { width: image.width, height: image.height, animated: image.animated },

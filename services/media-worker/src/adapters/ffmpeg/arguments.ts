@@ -49,7 +49,20 @@ function input({ file, format }: Source, options: readonly string[] = []): strin
 
 /** ffprobe's arguments. */
 export function probeArguments(source: Source, entries: string): string[] {
-  return ['-hide_banner', '-v', 'error', '-max_alloc', String(MAX_ALLOC_BYTES), '-max_pixels', String(MAX_PIXELS), '-show_entries', entries, '-of', 'json', ...input(source)];
+  return [
+    '-hide_banner',
+    '-v',
+    'error',
+    '-max_alloc',
+    String(MAX_ALLOC_BYTES),
+    '-max_pixels',
+    String(MAX_PIXELS),
+    '-show_entries',
+    entries,
+    '-of',
+    'json',
+    ...input(source),
+  ];
 }
 
 /** Options of the encoder that do not depend on the video. */
@@ -64,7 +77,12 @@ export interface EncodeOptions {
  * second input that seeks: so it also works beside a copy, which decodes
  * nothing, and stops after one picture.
  */
-export function videoArguments(source: Source, plan: VideoPlan, targets: { readonly video: string; readonly poster: string }, options: EncodeOptions): string[] {
+export function videoArguments(
+  source: Source,
+  plan: VideoPlan,
+  targets: { readonly video: string; readonly poster: string },
+  options: EncodeOptions,
+): string[] {
   const decoding = ['-threads', String(options.threads), '-max_pixels', String(MAX_PIXELS)];
   // One second more than is allowed: enough to see that it was too long.
   const cut = ['-t', seconds(options.maxDurationMs + 1_000)];
@@ -122,12 +140,30 @@ function audioCodec({ audio, audioAction }: VideoPlan): string[] {
 
 function posterOutput(inputIndex: number, plan: VideoPlan, poster: string, options: EncodeOptions): string[] {
   const filters = [scale(plan, plan.poster), ...colours(plan, options, 'yuvj420p')];
-  return ['-map', `${inputIndex}:${plan.video.index}`, '-vf', filters.join(','), '-frames:v', '1', '-c:v', 'mjpeg', '-q:v', '4', ...ANONYMOUS, '-f', 'image2', '-update', '1', `file:${poster}`];
+  return [
+    '-map',
+    `${inputIndex}:${plan.video.index}`,
+    '-vf',
+    filters.join(','),
+    '-frames:v',
+    '1',
+    '-c:v',
+    'mjpeg',
+    '-q:v',
+    '4',
+    ...ANONYMOUS,
+    '-f',
+    'image2',
+    '-update',
+    '1',
+    `file:${poster}`,
+  ];
 }
 
 /** To the size; where only an odd line is too much it is cut off, because scaling by one pixel blurs all of them. */
 function scale({ video }: VideoPlan, { width, height }: EvenSize): string {
-  const onlyOdd = video.squarePixels && video.displayWidth - width <= 1 && video.displayHeight - height <= 1 && video.displayWidth >= width && video.displayHeight >= height;
+  const onlyOdd =
+    video.squarePixels && video.displayWidth - width <= 1 && video.displayHeight - height <= 1 && video.displayWidth >= width && video.displayHeight >= height;
   return onlyOdd ? `crop=${width}:${height}:0:0,setsar=1` : `scale=${width}:${height},setsar=1`;
 }
 

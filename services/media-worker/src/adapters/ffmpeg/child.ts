@@ -114,7 +114,9 @@ export async function runChild(toolchain: Toolchain, run: ChildRun): Promise<Chi
     const stderr = Buffer.concat(complaints).toString('utf8').trim();
     if (stuck) throw new ChildDied(`${run.program} made no progress for ${run.stallMs} ms and was killed`);
     if (result.exitCode === undefined) {
-      throw new ChildDied(result.signal === undefined ? `${run.program} could not be started: ${result.shortMessage}` : `${run.program} was killed by ${result.signal}`);
+      throw new ChildDied(
+        result.signal === undefined ? `${run.program} could not be started: ${result.shortMessage}` : `${run.program} was killed by ${result.signal}`,
+      );
     }
     return { exitCode: result.exitCode, stderr };
   } finally {
@@ -128,7 +130,9 @@ export async function runChild(toolchain: Toolchain, run: ChildRun): Promise<Chi
 /** Small programs that set something up and then become the child, keeping its pid. */
 function guards(toolchain: Toolchain, limits: ChildLimits): string[] {
   const dying = toolchain.diesWithParent ? ['setpriv', '--pdeathsig', 'KILL', '--no-new-privs'] : [];
-  const limiting = toolchain.canLimit ? ['prlimit', `--as=${limits.memoryBytes}`, `--cpu=${limits.cpuSeconds}`, `--fsize=${limits.fileBytes}`, '--core=0', '--nofile=64'] : [];
+  const limiting = toolchain.canLimit
+    ? ['prlimit', `--as=${limits.memoryBytes}`, `--cpu=${limits.cpuSeconds}`, `--fsize=${limits.fileBytes}`, '--core=0', '--nofile=64']
+    : [];
   return [...dying, ...limiting];
 }
 

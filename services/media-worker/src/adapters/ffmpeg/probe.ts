@@ -82,7 +82,10 @@ export function readProbe(json: string): ProbedMedia {
   const parsed = probeOutput.safeParse(parseJson(json));
   if (!parsed.success) throw new PermanentFailure('corrupt', `the file's headers make no sense: ${parsed.error.issues[0]?.message ?? 'unknown'}`);
   const { format, streams } = parsed.data;
-  const pictures = streams.filter(({ codec_type, codec_name, disposition, width = 0, height = 0 }) => codec_type === 'video' && codec_name !== 'unknown' && disposition.attached_pic === 0 && width > 0 && height > 0);
+  const pictures = streams.filter(
+    ({ codec_type, codec_name, disposition, width = 0, height = 0 }) =>
+      codec_type === 'video' && codec_name !== 'unknown' && disposition.attached_pic === 0 && width > 0 && height > 0,
+  );
   const picture = pictures.find(({ disposition }) => disposition.default === 1) ?? pictures[0];
   const sound = streams.find(({ codec_type, codec_name, channels = 0 }) => codec_type === 'audio' && codec_name !== 'unknown' && channels > 0);
   return {
@@ -90,7 +93,10 @@ export function readProbe(json: string): ProbedMedia {
     bitRate: format.bit_rate,
     streamCount: format.nb_streams ?? streams.length,
     video: picture === undefined ? undefined : describePicture(picture),
-    audio: sound === undefined ? undefined : { index: sound.index, codec: sound.codec_name, profile: sound.profile, channels: sound.channels ?? 0, sampleRate: sound.sample_rate ?? 0 },
+    audio:
+      sound === undefined
+        ? undefined
+        : { index: sound.index, codec: sound.codec_name, profile: sound.profile, channels: sound.channels ?? 0, sampleRate: sound.sample_rate ?? 0 },
   };
 }
 
@@ -98,7 +104,7 @@ function describePicture(stream: z.output<typeof probeOutput>['streams'][number]
   const { width = 0, height = 0 } = stream;
   // ffmpeg counts counter-clockwise, in either sign.
   const turn = stream.side_data_list.find(({ rotation }) => rotation !== undefined)?.rotation ?? 0;
-  const rotation = ((Math.round(-turn / 90) * 90) % 360 + 360) % 360;
+  const rotation = (((Math.round(-turn / 90) * 90) % 360) + 360) % 360;
   const [across = 1, down = 1] = stream.sample_aspect_ratio.split(':').map(Number);
   const shape = across > 0 && down > 0 ? across / down : 1;
   const [shownWidth, shownHeight] = [Math.max(1, Math.round(width * shape)), height];

@@ -19,7 +19,9 @@ export class ToolchainIncomplete extends Error {
   readonly code = 'toolchain_incomplete';
 
   constructor(problem: string) {
-    super(`${problem}. Install ffmpeg with libx264, libmp3lame and aac (Debian: apt-get install ffmpeg; macOS: brew install ffmpeg) or point FFMPEG_PATH and FFPROBE_PATH at one`);
+    super(
+      `${problem}. Install ffmpeg with libx264, libmp3lame and aac (Debian: apt-get install ffmpeg; macOS: brew install ffmpeg) or point FFMPEG_PATH and FFPROBE_PATH at one`,
+    );
     this.name = 'ToolchainIncomplete';
   }
 }

@@ -44,10 +44,13 @@ const PLAYABLE_PROFILES: ReadonlySet<string> = new Set(['Constrained Baseline', 
 export function planVideo(media: ProbedMedia, maxDurationMs: number): VideoPlan {
   const { video, audio, durationMs } = media;
   if (video === undefined) throw new PermanentFailure('type_mismatch', 'the event says video, but the file holds no moving picture');
-  if (media.streamCount > MOST.streams) throw new PermanentFailure('too_large', `the file has ${media.streamCount} streams, at most ${MOST.streams} are accepted`);
-  if (video.width * video.height > MOST.pixels) throw new PermanentFailure('too_large', `the picture is ${video.width} x ${video.height}, at most ${MOST.pixels} pixels are accepted`);
+  if (media.streamCount > MOST.streams)
+    throw new PermanentFailure('too_large', `the file has ${media.streamCount} streams, at most ${MOST.streams} are accepted`);
+  if (video.width * video.height > MOST.pixels)
+    throw new PermanentFailure('too_large', `the picture is ${video.width} x ${video.height}, at most ${MOST.pixels} pixels are accepted`);
   if (video.fps > MOST.fps) throw new PermanentFailure('too_large', `the video has ${video.fps} pictures a second, at most ${MOST.fps} are accepted`);
-  if (durationMs !== undefined && durationMs > maxDurationMs) throw new PermanentFailure('too_long', `the video takes ${durationMs} ms, at most ${maxDurationMs} ms are accepted`);
+  if (durationMs !== undefined && durationMs > maxDurationMs)
+    throw new PermanentFailure('too_long', `the video takes ${durationMs} ms, at most ${maxDurationMs} ms are accepted`);
 
   const copy = playsAsIs(video, media.bitRate);
   const shown = { width: video.displayWidth, height: video.displayHeight };
