@@ -39,7 +39,7 @@ const CHAT_TABLES: readonly ChatTable[] = [
       updated_at: TIME,
       deleted_at: TIME,
     },
-    ddl: `CREATE TABLE IF NOT EXISTS messages (
+    ddl: `CREATE TABLE IF NOT EXISTS public.messages (
       id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
       sender_id uuid NOT NULL,
       chat_id uuid NOT NULL,
@@ -60,7 +60,7 @@ const CHAT_TABLES: readonly ChatTable[] = [
   {
     name: 'stories',
     columns: { id: ID, user_id: ID, media_url: TEXT, thumbnail_url: TEXT, created_at: TIME, deleted_at: TIME },
-    ddl: `CREATE TABLE IF NOT EXISTS stories (
+    ddl: `CREATE TABLE IF NOT EXISTS public.stories (
       id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
       user_id uuid NOT NULL,
       media_url text,
@@ -77,7 +77,7 @@ const CHAT_TABLES: readonly ChatTable[] = [
   {
     name: 'user_sessions',
     columns: { id: ID, user_id: ID, device_id: ID, last_active_at: TIME, is_active: FLAG, created_at: TIME },
-    ddl: `CREATE TABLE IF NOT EXISTS user_sessions (
+    ddl: `CREATE TABLE IF NOT EXISTS public.user_sessions (
       id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
       user_id uuid NOT NULL,
       device_id text,
@@ -93,7 +93,7 @@ const CHAT_TABLES: readonly ChatTable[] = [
   {
     name: 'user_prekeys',
     columns: { id: ID, user_id: ID, prekey_id: NUMBER, public_key: [...TEXT, 'bytea'], used_at: TIME, created_at: TIME },
-    ddl: `CREATE TABLE IF NOT EXISTS user_prekeys (
+    ddl: `CREATE TABLE IF NOT EXISTS public.user_prekeys (
       id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
       user_id uuid NOT NULL,
       prekey_id integer NOT NULL,
@@ -106,7 +106,7 @@ const CHAT_TABLES: readonly ChatTable[] = [
   {
     name: 'notifications',
     columns: { id: ID, user_id: ID, type: TEXT, title: TEXT, body: TEXT, success: FLAG, created_at: TIME },
-    ddl: `CREATE TABLE IF NOT EXISTS notifications (
+    ddl: `CREATE TABLE IF NOT EXISTS public.notifications (
       id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
       user_id uuid NOT NULL,
       type text NOT NULL,
@@ -119,7 +119,7 @@ const CHAT_TABLES: readonly ChatTable[] = [
   {
     name: 'temporary_files',
     columns: { id: ID, file_path: TEXT, created_at: TIME },
-    ddl: `CREATE TABLE IF NOT EXISTS temporary_files (
+    ddl: `CREATE TABLE IF NOT EXISTS public.temporary_files (
       id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
       file_path text NOT NULL,
       created_at timestamptz NOT NULL DEFAULT now())`,
@@ -127,11 +127,17 @@ const CHAT_TABLES: readonly ChatTable[] = [
   },
 ];
 
-/** Creates the chat app's tables and the indexes that the jobs need, for development and tests. Safe to run again; changes nothing that is there. */
+/**
+ * Creates the chat app's tables and the indexes that the jobs need, for
+ * development and tests. Safe to run again; changes nothing that is there.
+ *
+ * In `public` by name: for a role called `backhaul` an unqualified name would
+ * mean the fleet's own schema, as "$user" comes first in the search path.
+ */
 export async function createChatTables(database: Queryable): Promise<void> {
   for (const table of CHAT_TABLES) {
     await database.query(table.ddl);
-    for (const [name, definition] of Object.entries(table.indexes)) await database.query(`CREATE INDEX IF NOT EXISTS ${name} ON ${definition}`);
+    for (const [name, definition] of Object.entries(table.indexes)) await database.query(`CREATE INDEX IF NOT EXISTS ${name} ON public.${definition}`);
   }
 }
 
