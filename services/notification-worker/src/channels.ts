@@ -31,7 +31,8 @@ export async function createChannels(config: NotificationWorkerConfig): Promise<
 
 async function pushChannel(config: NotificationWorkerConfig): Promise<Channel<PushSender>> {
   const { FIREBASE_PROJECT_ID: projectId, FIREBASE_CLIENT_EMAIL: clientEmail, FIREBASE_PRIVATE_KEY: privateKey } = config;
-  if (projectId === undefined || clientEmail === undefined || privateKey === undefined) return unconfigured('push', 'FIREBASE_PROJECT_ID, FIREBASE_CLIENT_EMAIL and FIREBASE_PRIVATE_KEY');
+  if (projectId === undefined || clientEmail === undefined || privateKey === undefined)
+    return unconfigured('push', 'FIREBASE_PROJECT_ID, FIREBASE_CLIENT_EMAIL and FIREBASE_PRIVATE_KEY');
   const address = new URL(config.FCM_BASE_URL ?? 'https://fcm.googleapis.com');
   const ca = config.FCM_CA_FILE === undefined ? undefined : await readFile(config.FCM_CA_FILE, 'utf8');
   const redirect = config.FCM_BASE_URL === undefined ? undefined : { host: hostOf(address), port: portOf(address), ca };
@@ -55,7 +56,10 @@ function smsChannel(config: NotificationWorkerConfig): Channel<SmsSender> {
 
 /** A port that refuses every message; it fits each channel. */
 function unconfigured(channel: string, missing: string): Channel<PushSender & Mailer & SmsSender> {
-  return { missing, port: { send: async () => ({ outcome: 'unconfigured', detail: `this worker has no ${channel} channel: set ${missing}, then replay the dead letter` }) } };
+  return {
+    missing,
+    port: { send: async () => ({ outcome: 'unconfigured', detail: `this worker has no ${channel} channel: set ${missing}, then replay the dead letter` }) },
+  };
 }
 
 /** A TCP connection and nothing more: a greeting or a request at every probe would look like an attack to the provider. */

@@ -74,8 +74,9 @@ export type NotificationWorkerConfig = z.output<typeof notificationWorkerConfig>
 function together<Config>(config: Config, context: z.core.$RefinementCtx, names: readonly (keyof Config & string)[]): void {
   const missing = names.filter((name) => config[name] === undefined);
   if (missing.length === 0 || missing.length === names.length) return;
-  const present = names.filter((name) => config[name] !== undefined).join(' and ');
-  for (const name of missing) context.issues.push({ code: 'custom', path: [name], message: `is required when ${present} is set`, input: undefined });
+  const present = names.filter((name) => config[name] !== undefined);
+  for (const name of missing)
+    context.addIssue({ code: 'custom', path: [name], message: `is required when ${present.join(' and ')} ${present.length === 1 ? 'is' : 'are'} set` });
 }
 
 function privateKey() {

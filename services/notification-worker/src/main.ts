@@ -1,10 +1,10 @@
-import { createDatabase, createEffects, createJobLedger } from '@backhaul/database';
-import { type NotificationPorts, notification, notificationHandlers, notificationJobs } from '@backhaul/jobs/notification';
+import { createDatabase, createJobLedger } from '@backhaul/database';
+import { notification, notificationHandlers, notificationJobs } from '@backhaul/jobs/notification';
 import { redisOptions, startWorker } from '@backhaul/queue';
 import { runService } from '@backhaul/runtime';
-import { createPgNotificationLog } from './adapters/pg-notification-log.ts';
 import { createChannels } from './channels.ts';
 import { notificationWorkerConfig } from './config.ts';
+import { createPorts } from './ports.ts';
 
 await runService('notification-worker', { env: process.env, config: notificationWorkerConfig }, async ({ config, log, metrics, http, onStop }) => {
   const database = onStop(
@@ -19,26 +19,23 @@ await runService('notification-worker', { env: process.env, config: notification
   http.addCheck('database', () => database.ping());
 
   const channels = await createChannels(config);
-  for (const [name, channel] of Object.entries(channels)) {
+  for (const [name, channel] of [
+    ['push', channels.push],
+    ['mail', channels.mail],
+    ['sms', channels.sms],
+  ] as const) {
     if (channel.missing !== undefined) log.warn('channel not configured: its jobs become dead letters', { channel: name, set: channel.missing });
     // Reported, not critical: a provider that is away must not take the other channels' worker out of service.
     if (channel.check !== undefined) http.addCheck(name, channel.check, { critical: false });
     if (channel.close !== undefined) onStop({ close: channel.close });
   }
 
-  const ports: NotificationPorts = {
-    push: channels.push.port,
-    mailer: channels.mail.port,
-    sms: channels.sms.port,
-    notifications: createPgNotificationLog(database, log),
-    effects: createEffects(database),
-  };
   onStop(
     await startWorker({
       queue: notification,
       jobs: notificationJobs,
       handlers: notificationHandlers,
-      ports,
+      ports: createPorts({ channels, database, log }),
       redis: redisOptions(config),
       prefix: config.QUEUE_PREFIX,
       ledger: createJobLedger(database),

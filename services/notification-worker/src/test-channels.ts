@@ -29,7 +29,10 @@ export async function startTestChannels(only: readonly StackServer[] = ['fakes']
       return channels;
     },
     async close() {
-      await Promise.all(opened.flatMap(({ push, mail }) => [push.close?.(), mail.close?.()]));
+      for (const { push, mail } of opened) {
+        await push.close?.();
+        await mail.close?.();
+      }
       await stack.stop({ removeData: true });
     },
   };

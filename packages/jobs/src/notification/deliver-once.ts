@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { type JobContext, PermanentFailure, RetryLater } from '@backhaul/queue/job';
 import { describeError, failpoint, pause } from '@backhaul/runtime';
 import { leaseMs, sendTimeoutMs } from './limits.ts';
@@ -36,20 +35,6 @@ const minDeferralMs = 1_000;
 const maxDeferralMs = 3_600_000;
 /** The wait before credentials are tried again that were refused: waiting loses nothing, trying by policy would empty the queue into dead letters in 35 s. */
 const unauthorizedDelayMs = 60_000;
-
-/** The key of a send in the ledger: channel, message, and a digest of the address, which is nobody's business there. */
-export function effectKey(channel: string, messageId: string, address: string): string {
-  return `${channel}:${messageId}:${digest(address).slice(0, 16)}`;
-}
-
-/** 32 hex digits that stand for `key` towards a provider: collapse key, left side of the Message-ID. */
-export function effectHash(key: string): string {
-  return digest(key).slice(0, 32);
-}
-
-function digest(value: string): string {
-  return createHash('sha256').update(value).digest('hex');
-}
 
 /**
  * Claims the effect, sends, and tells the ledger what happened.
@@ -103,7 +88,11 @@ async function firstSend(context: JobContext<NotificationPorts>, message: Delive
         throw unknownDelivery(delivery.detail);
       }
       // The claim stays. When its lease ends the next try finds it ambiguous, as it would after a crash: one path for both.
-      throw new RetryLater('delivery_ambiguous', leaseMs, `whether the message was sent is unknown (${delivery.detail}); it is sent once more when the claim ends`);
+      throw new RetryLater(
+        'delivery_ambiguous',
+        leaseMs,
+        `whether the message was sent is unknown (${delivery.detail}); it is sent once more when the claim ends`,
+      );
     default:
       await effects.release(message.key, token);
       throw failureOf(context, delivery);

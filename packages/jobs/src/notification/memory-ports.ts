@@ -11,7 +11,7 @@ interface MemoryEffect {
 }
 
 /** The ledger's rules in memory, for tests of handlers. `expireLeases` lets the time of every claim run out. */
-export function memoryEffects(): EffectLedger & { readonly rows: Map<string, MemoryEffect>; expireLeases(): void } {
+function memoryEffects(): EffectLedger & { readonly rows: Map<string, MemoryEffect>; expireLeases(): void } {
   const rows = new Map<string, MemoryEffect>();
   let tokens = 0;
   const held = (key: string, token: string): MemoryEffect | undefined => {

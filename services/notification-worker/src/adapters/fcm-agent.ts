@@ -98,6 +98,6 @@ export class FcmAgent extends Agent {
   override createConnection(options: RequestOptions, callback?: (error: Error | null, stream: Duplex) => void): Duplex | null | undefined {
     if (this.#redirect === undefined) return super.createConnection(options, callback);
     const { host, port, ca } = this.#redirect;
-    return super.createConnection({ ...options, host, port, servername: FCM_HOST, ...(ca === undefined ? {} : { ca }) } as RequestOptions, callback);
+    return super.createConnection({ ...options, host, port, servername: FCM_HOST, ...(ca === undefined ? {} : { ca }) }, callback);
   }
 }

@@ -64,7 +64,11 @@ test.each<[string, Action, object]>([
     { outcome: 'refused', about: 'message', code: 'invalid_payload' },
   ],
   ['a token of another project', { code: 'SENDER_ID_MISMATCH' }, { outcome: 'refused', about: 'recipient', code: 'sender_id_mismatch' }],
-  ['a service account without the permission', { status: 403, body: '{"error":{"code":403,"message":"Permission denied","status":"PERMISSION_DENIED"}}' }, { outcome: 'unauthorized' }],
+  [
+    'a service account without the permission',
+    { status: 403, body: '{"error":{"code":403,"message":"Permission denied","status":"PERMISSION_DENIED"}}' },
+    { outcome: 'unauthorized' },
+  ],
   ['a refused access token', { status: 401 }, { outcome: 'unauthorized' }],
   ['an expired APNs certificate', { code: 'THIRD_PARTY_AUTH_ERROR' }, { outcome: 'unauthorized' }],
   ['429', { code: 'QUOTA_EXCEEDED', headers: { 'retry-after': '30' } }, { outcome: 'deferred', code: 'rate_limited', retryAfterMs: 30_000 }],
@@ -116,7 +120,9 @@ test('after a refused access token the next push fetches another', async () => {
 
 test('a refused service account is unauthorized, and nothing is sent', async () => {
   const own = (await servers.channels()).push.port;
-  await servers.fakes.script('fcm', [{ match: { operation: 'token' }, action: { status: 400, body: '{"error":"invalid_grant","error_description":"Invalid JWT Signature."}' } }]);
+  await servers.fakes.script('fcm', [
+    { match: { operation: 'token' }, action: { status: 400, body: '{"error":"invalid_grant","error_description":"Invalid JWT Signature."}' } },
+  ]);
   const { result, sends } = await sendsDuring(() => own.send(message, never));
   expect(result).toMatchObject({ outcome: 'unauthorized' });
   expect(sends).toBe(0);

@@ -62,7 +62,8 @@ interface Answer {
 function post(url: URL, authorization: string, body: string, signal: AbortSignal): Promise<Answer | { lost: Delivery }> {
   return new Promise((resolve) => {
     let written = false;
-    const lost = (error: Error): void => resolve({ lost: written ? { outcome: 'ambiguous', detail: error.message } : { outcome: 'unavailable', detail: error.message } });
+    const lost = (error: Error): void =>
+      resolve({ lost: written ? { outcome: 'ambiguous', detail: error.message } : { outcome: 'unavailable', detail: error.message } });
     const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, {
       method: 'POST',
       agent: false,
@@ -86,7 +87,9 @@ function post(url: URL, authorization: string, body: string, signal: AbortSignal
       response.once('error', lost);
       // 'aborted' bodies end without 'end': an answer that is cut off is no answer.
       response.once('close', () => lost(new Error('the answer was cut off')));
-      response.once('end', () => resolve({ status: response.statusCode ?? 0, retryAfter: response.headers['retry-after'], text: Buffer.concat(chunks).toString('utf8') }));
+      response.once('end', () =>
+        resolve({ status: response.statusCode ?? 0, retryAfter: response.headers['retry-after'], text: Buffer.concat(chunks).toString('utf8') }),
+      );
     });
     request.end(body);
   });

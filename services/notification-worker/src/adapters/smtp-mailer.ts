@@ -66,7 +66,8 @@ export function createSmtpMailer(options: SmtpOptions): Mailer & Closeable {
   return {
     async send(message, signal) {
       // nodemailer drops line breaks out of an address, which can leave another one: nothing but a plain address may come so far.
-      if (parseAddress(message.to) !== message.to) return { outcome: 'refused', about: 'recipient', code: 'invalid_address', detail: 'the recipient is not one plain mail address' };
+      if (parseAddress(message.to) !== message.to)
+        return { outcome: 'refused', about: 'recipient', code: 'invalid_address', detail: 'the recipient is not one plain mail address' };
       // One of its own, because a signal is also the key under which the body is found.
       const own = AbortSignal.any([signal]);
       const read: Readable[] = [];
@@ -75,7 +76,10 @@ export function createSmtpMailer(options: SmtpOptions): Mailer & Closeable {
         const info = await transport.sendMail({ ...compose(message, options.from, domain), signal: own });
         return { outcome: 'sent', providerId: info.serverMessageId ?? info.messageId };
       } catch (error) {
-        return classify(error, read.some((body) => body.readableDidRead));
+        return classify(
+          error,
+          read.some((body) => body.readableDidRead),
+        );
       }
     },
     async close() {
@@ -104,7 +108,9 @@ function compose({ to, subject, text, html, messageIdLeft }: MailMessage, from: 
 function tlsOptions({ tls, port }: SmtpOptions) {
   switch (tls) {
     case 'required':
-      return port === 465 ? { secure: true, tls: { minVersion: 'TLSv1.2' as const } } : { secure: false, requireTLS: true, tls: { minVersion: 'TLSv1.2' as const } };
+      return port === 465
+        ? { secure: true, tls: { minVersion: 'TLSv1.2' as const } }
+        : { secure: false, requireTLS: true, tls: { minVersion: 'TLSv1.2' as const } };
     case 'opportunistic':
       // Against a listener only: whoever can change traffic can strip STARTTLS as well, so the certificate proves nothing.
       return { secure: port === 465, opportunisticTLS: true, tls: { rejectUnauthorized: false } };
@@ -129,7 +135,9 @@ function classify(error: unknown, bodyRead: boolean): Delivery {
     // The relay has spoken; whatever it says but 2xx means that it did not take the message.
     if (code === 'EAUTH' || responseCode === 530 || responseCode === 535) return responseCode < 500 ? later(detail) : { outcome: 'unauthorized', detail };
     if (permanent !== true) return later(detail);
-    return command === 'RCPT TO' ? { outcome: 'refused', about: 'recipient', code: 'mailbox_refused', detail } : { outcome: 'refused', about: 'message', code: 'mail_refused', detail };
+    return command === 'RCPT TO'
+      ? { outcome: 'refused', about: 'recipient', code: 'mailbox_refused', detail }
+      : { outcome: 'refused', about: 'message', code: 'mail_refused', detail };
   }
   if (bodyRead) return { outcome: 'ambiguous', detail };
   switch (code) {

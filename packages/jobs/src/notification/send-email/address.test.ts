@@ -37,9 +37,12 @@ test.each([
 
 test('whatever is accepted is one address without line breaks, spaces or separators', () => {
   fc.assert(
-    fc.property(fc.oneof(fc.emailAddress(), fc.string(), fc.string({ unit: fc.constantFrom('a', '@', '.', '\r', '\n', ',', '<', '>', ' ', '"', '\0') })), (input) => {
-      const address = parseAddress(input);
-      if (address !== undefined) expect(address).toMatch(/^[^\s,;<>"()@\0]+@[a-z0-9.-]+$/);
-    }),
+    fc.property(
+      fc.oneof(fc.emailAddress(), fc.string(), fc.string({ unit: fc.constantFrom('a', '@', '.', '\r', '\n', ',', '<', '>', ' ', '"', '\0') })),
+      (input) => {
+        const address = parseAddress(input);
+        if (address !== undefined) expect(address).toMatch(/^[^\s,;<>"()@\0]+@[a-z0-9.-]+$/);
+      },
+    ),
   );
 });

@@ -1,6 +1,6 @@
 import { type JobHandler, PermanentFailure } from '@backhaul/queue/job';
 import type { z } from 'zod';
-import { effectHash, effectKey } from '../deliver-once.ts';
+import { effectHash, effectKey } from '../effect-key.ts';
 import { notify } from '../notify.ts';
 import type { NotificationPorts } from '../ports.ts';
 import { parseAddress } from './address.ts';

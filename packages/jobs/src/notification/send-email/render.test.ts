@@ -39,8 +39,12 @@ test('no text adds a tag or leaves its paragraph', () => {
   const tags = (html: string) => [...html.matchAll(/<([a-z!/][^\s>]*)/g)].map((match) => match[1]).filter((tag) => tag !== 'br' && tag !== 'p' && tag !== '/p');
   const expected = tags(renderMail({ title: 'x', body: 'x' }).html);
   fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: fc.constantFrom('<', '>', '&', '"', "'", 'p', '/', '!', '-', '\n', ' ') }), (noise, markup) => {
-      expect(tags(renderMail({ title: `x${markup}`, body: `${noise}${markup}` }).html)).toEqual(expected);
-    }),
+    fc.property(
+      fc.string({ unit: 'binary' }),
+      fc.string({ unit: fc.constantFrom('<', '>', '&', '"', "'", 'p', '/', '!', '-', '\n', ' ') }),
+      (noise, markup) => {
+        expect(tags(renderMail({ title: `x${markup}`, body: `${noise}${markup}` }).html)).toEqual(expected);
+      },
+    ),
   );
 });

@@ -22,7 +22,7 @@ export function renderMail({ title, body }: { readonly title: string; readonly b
     .split(/\n{2,}/)
     .map((paragraph) => `<p style="margin:0 0 16px">${escapeHtml(paragraph).replaceAll('\n', '<br>\n')}</p>`);
   return {
-    subject: shorten(heading === '' ? (oneLine(body) || 'Notification') : heading),
+    subject: shorten(heading === '' ? oneLine(body) || 'Notification' : heading),
     text: heading === '' ? `${text}\n` : `${heading}\n\n${text}\n`,
     html: [
       '<!doctype html>',
@@ -39,7 +39,7 @@ export function renderMail({ title, body }: { readonly title: string; readonly b
 }
 
 /** Escapes text for HTML content and quoted attribute values. */
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
   return text.replaceAll(/[&<>"']/g, (character) => entities[character] ?? character);
 }

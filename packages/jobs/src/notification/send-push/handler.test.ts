@@ -12,7 +12,9 @@ const ambiguous: Delivery = { outcome: 'ambiguous', detail: 'connection reset' }
 test('a push is sent once, confirmed in the ledger and logged as a success', async () => {
   const { ports, pushes, records, effects } = memoryPorts();
   await expect(sendPushHandler(payload, testContext(ports))).resolves.toEqual({ status: 'done', result: { channel: 'push', providerId: 'provider-1' } });
-  expect(pushes).toEqual([{ token: 'device-1', title: 'Family', body: 'Dinner?', data: { chatId: '42' }, collapseKey: expect.stringMatching(/^[0-9a-f]{32}$/) }]);
+  expect(pushes).toEqual([
+    { token: 'device-1', title: 'Family', body: 'Dinner?', data: { chatId: '42' }, collapseKey: expect.stringMatching(/^[0-9a-f]{32}$/) as string },
+  ]);
   expect([...effects.rows.values()]).toMatchObject([{ state: 'confirmed', providerId: 'provider-1' }]);
   expect(records).toEqual([{ messageId: 'message-1', channel: 'push', userId: 'user-1', title: 'Family', body: 'Dinner?', success: true }]);
 });
@@ -161,11 +163,15 @@ test('without the ledger nothing is sent and no try is used up', async () => {
   const { ports, pushes } = memoryPorts();
   const away = Object.assign(new Error('the database is not available'), { code: 'database_unavailable' });
   const effects = { ...ports.effects, claim: () => Promise.reject(away) };
-  await expect(sendPushHandler(payload, testContext({ ...ports, effects }, { lastTry: true }))).rejects.toMatchObject({ name: 'RetryLater', code: 'database_unavailable' });
+  await expect(sendPushHandler(payload, testContext({ ...ports, effects }, { lastTry: true }))).rejects.toMatchObject({
+    name: 'RetryLater',
+    code: 'database_unavailable',
+  });
   expect(pushes).toEqual([]);
 });
 
 test('urgent pushes go before all others', () => {
-  const priority = (urgent?: boolean) => (typeof sendPush.priority === 'function' ? sendPush.priority({ ...payload, ...(urgent === undefined ? {} : { urgent }) }) : sendPush.priority);
+  const priority = (urgent?: boolean) =>
+    typeof sendPush.priority === 'function' ? sendPush.priority({ ...payload, ...(urgent === undefined ? {} : { urgent }) }) : sendPush.priority;
   expect([priority(), priority(false), priority(true)]).toEqual([3, 3, 10]);
 });

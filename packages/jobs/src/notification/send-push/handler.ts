@@ -1,6 +1,6 @@
 import { type JobHandler, PermanentFailure } from '@backhaul/queue/job';
 import type { z } from 'zod';
-import { effectHash, effectKey } from '../deliver-once.ts';
+import { effectHash, effectKey } from '../effect-key.ts';
 import { notify } from '../notify.ts';
 import type { NotificationPorts } from '../ports.ts';
 import type { sendPush } from './job.ts';
@@ -18,7 +18,10 @@ export const sendPushHandler: JobHandler<z.output<typeof sendPush.payload>, Noti
       if (token === undefined) return undefined;
       const sizeBytes = Buffer.byteLength(JSON.stringify({ notification: { title, body }, data }));
       if (sizeBytes > maxPushBytes) {
-        throw new PermanentFailure('payload_too_large', `title, body and data make ${sizeBytes} bytes; a push holds at most ${maxPushBytes}: send a shorter body, and let the app fetch the rest`);
+        throw new PermanentFailure(
+          'payload_too_large',
+          `title, body and data make ${sizeBytes} bytes; a push holds at most ${maxPushBytes}: send a shorter body, and let the app fetch the rest`,
+        );
       }
       const key = effectKey('push', context.messageId, token);
       return {

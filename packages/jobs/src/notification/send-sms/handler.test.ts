@@ -18,12 +18,18 @@ test('a title or a body alone is sent without a colon', async () => {
   expect(texts.map(({ body }) => body)).toEqual(['Dinner?', 'Family']);
 });
 
-test.each(['015112345678', '15005550006', '+1', '+999123456789', '+4915112345678 ext. 5', 'call me', '+15005550006,+15005550007', '+15005550006\nFrom=x'])('%o is no number to text to', async (phoneNumber) => {
-  const { ports, texts, records } = memoryPorts();
-  await expect(sendSmsHandler({ ...payload, phoneNumber }, testContext(ports))).rejects.toMatchObject({ name: 'PermanentFailure', code: 'invalid_phone_number' });
-  expect(texts).toEqual([]);
-  expect(records).toMatchObject([{ success: false }]);
-});
+test.each(['015112345678', '15005550006', '+1', '+999123456789', '+4915112345678 ext. 5', 'call me', '+15005550006,+15005550007', '+15005550006\nFrom=x'])(
+  '%o is no number to text to',
+  async (phoneNumber) => {
+    const { ports, texts, records } = memoryPorts();
+    await expect(sendSmsHandler({ ...payload, phoneNumber }, testContext(ports))).rejects.toMatchObject({
+      name: 'PermanentFailure',
+      code: 'invalid_phone_number',
+    });
+    expect(texts).toEqual([]);
+    expect(records).toMatchObject([{ success: false }]);
+  },
+);
 
 test('a text above 1600 characters is refused before anything is sent', async () => {
   const { ports, texts } = memoryPorts();

@@ -1,7 +1,7 @@
 import { type JobHandler, PermanentFailure } from '@backhaul/queue/job';
 import { parsePhoneNumberFromString } from 'libphonenumber-js/min';
 import type { z } from 'zod';
-import { effectKey } from '../deliver-once.ts';
+import { effectKey } from '../effect-key.ts';
 import { notify } from '../notify.ts';
 import type { NotificationPorts } from '../ports.ts';
 import type { sendSms } from './job.ts';
@@ -20,7 +20,8 @@ export const sendSmsHandler: JobHandler<z.output<typeof sendSms.payload>, Notifi
       if (to === undefined) throw new PermanentFailure('invalid_phone_number', 'the phone number is not in international form (E.164) such as +4915112345678');
       const body = payload.title === '' ? payload.body : payload.body === '' ? payload.title : `${payload.title}: ${payload.body}`;
       if (body === '') throw new PermanentFailure('empty_message', 'a text message needs a title or a body');
-      if (body.length > maxSmsLength) throw new PermanentFailure('payload_too_large', `title and body make ${body.length} characters; a text message holds at most ${maxSmsLength}`);
+      if (body.length > maxSmsLength)
+        throw new PermanentFailure('payload_too_large', `title and body make ${body.length} characters; a text message holds at most ${maxSmsLength}`);
       const key = effectKey('sms', context.messageId, to);
       return { key, whenUnknown: 'never-resend', send: (signal) => context.ports.sms.send({ to, body }, signal) };
     },

@@ -1,0 +1,15 @@
+import { createHash } from 'node:crypto';
+
+/** The key of a send in the ledger: channel, message, and a digest of the address, which is nobody's business there. */
+export function effectKey(channel: string, messageId: string, address: string): string {
+  return `${channel}:${messageId}:${digest(address).slice(0, 16)}`;
+}
+
+/** 32 hex digits that stand for `key` towards a provider: collapse key, left side of the Message-ID. */
+export function effectHash(key: string): string {
+  return digest(key).slice(0, 32);
+}
+
+function digest(value: string): string {
+  return createHash('sha256').update(value).digest('hex');
+}

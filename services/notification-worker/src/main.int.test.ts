@@ -1,0 +1,121 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createJobs } from '@backhaul/database';
+import type { notificationJobs } from '@backhaul/jobs/notification';
+import { type Producer, createProducer, redisEnv, redisOptions } from '@backhaul/queue';
+import { loadConfig, silentLogger } from '@backhaul/runtime';
+import { eventually, sharedStack, startFleet } from '@backhaul/testing';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { z } from 'zod';
+import { type TestChannels, startTestChannels } from './test-channels.ts';
+import { createTestDatabase } from './test-database.ts';
+
+const prefix = `notify-${randomUUID().slice(0, 8)}`;
+let servers: TestChannels;
+let testDatabase: Awaited<ReturnType<typeof createTestDatabase>>;
+let producer: Producer;
+
+beforeAll(async () => {
+  servers = await startTestChannels();
+  testDatabase = await createTestDatabase();
+  producer = await createProducer({ redis: redisOptions(loadConfig(z.object(redisEnv), sharedStack().env)), prefix, log: silentLogger });
+});
+afterAll(async () => {
+  await producer.close();
+  await servers.close();
+  await testDatabase.close();
+});
+beforeEach(() => servers.fakes.reset());
+
+async function startWorkerProcess(changes: Record<string, string> = {}) {
+  const env = {
+    ...sharedStack().env,
+    ...servers.stack.env,
+    DATABASE_URL: testDatabase.url,
+    QUEUE_PREFIX: prefix,
+    WORKER_LOCK_DURATION_MS: '1000',
+    WORKER_STALLED_INTERVAL_MS: '500',
+    ...changes,
+  };
+  return startFleet({ env, services: ['notification-worker'], logDir: await mkdtemp(join(tmpdir(), 'notify-log-')) });
+}
+
+/** Accepts a job as the bridge would: recorded, then added. */
+async function accept(name: (typeof notificationJobs)[number]['name'], payload: object): Promise<string> {
+  const messageId = randomUUID();
+  const payloadJson = JSON.stringify(payload);
+  await createJobs(testDatabase.database).record([
+    { messageId, queue: 'notification', name, priority: 1, bodyHash: createHash('sha256').update(payloadJson).digest(), payloadJson, traceparent: null },
+  ]);
+  await producer.addBatch('notification', [{ messageId, name, priority: 1, traceparent: null }]);
+  return messageId;
+}
+const text = { userId: randomUUID(), title: 'Family', body: 'Dinner?' };
+const status = async (messageId: string) => (await createJobs(testDatabase.database).find(messageId))?.status;
+const untilStatus = (messageId: string, wanted: string) => eventually(async () => expect(await status(messageId)).toBe(wanted), { timeoutMs: 20_000 });
+
+test('the worker sends what is queued on every channel, reports its channels, and stops when asked', async () => {
+  await using fleet = await startWorkerProcess();
+  const ids = await Promise.all([
+    accept('notification.send-push', { type: 'push', ...text, fcmToken: 'device' }),
+    accept('notification.send-email', { type: 'email', ...text, email: 'ann@example.com' }),
+    accept('notification.send-sms', { type: 'sms', ...text, phoneNumber: '+4915112345678' }),
+  ]);
+  for (const id of ids) await untilStatus(id, 'done');
+  for (const [service, kind] of [
+    ['fcm', 'push'],
+    ['smtp', 'mail'],
+    ['sms', 'sms'],
+  ] as const)
+    expect(await servers.fakes.effects({ service, kind })).toHaveLength(1);
+  const health: unknown = await (await fetch(`${fleet.get('notification-worker').url}/health`)).json();
+  expect(health).toMatchObject({
+    status: 'healthy',
+    dependencies: { database: { ok: true }, redis: { ok: true }, push: { ok: true, critical: false }, mail: { ok: true }, sms: { ok: true } },
+  });
+  expect(await fleet.stop()).toMatchObject({ 'notification-worker': { code: 0 } });
+});
+
+test('without channels it starts, warns, and its jobs are dead letters', async () => {
+  const names = [
+    'FIREBASE_PROJECT_ID',
+    'FIREBASE_CLIENT_EMAIL',
+    'FIREBASE_PRIVATE_KEY',
+    'FCM_BASE_URL',
+    'FCM_CA_FILE',
+    'SMTP_HOST',
+    'SMTP_FROM',
+    'SMTP_USER',
+    'SMTP_PASSWORD',
+    'SMS_API_KEY',
+    'SMS_API_SECRET',
+    'SMS_FROM_NUMBER',
+  ];
+  await using fleet = await startWorkerProcess(Object.fromEntries(names.map((name) => [name, ''])));
+  const id = await accept('notification.send-sms', { type: 'sms', ...text, phoneNumber: '+4915112345678' });
+  await untilStatus(id, 'dead');
+  expect(fleet.get('notification-worker').logs()).toContain('SMS_API_KEY, SMS_API_SECRET and SMS_FROM_NUMBER');
+});
+
+test.each([
+  ['push', 'notification.send-push', { type: 'push', ...text, fcmToken: 'device' }, 'fcm', 'push', 2, 'done'],
+  ['mail', 'notification.send-email', { type: 'email', ...text, email: 'ann@example.com' }, 'smtp', 'mail', 2, 'done'],
+  ['SMS', 'notification.send-sms', { type: 'sms', ...text, phoneNumber: '+4915112345678' }, 'sms', 'sms', 1, 'dead'],
+] as const)(
+  'A-07: killed between a %s and its confirmation, the worker that follows keeps to the policy',
+  async (_channel, name, payload, service, kind, sends, ended) => {
+    await using doomed = await startWorkerProcess({ FAILPOINT: 'notification.sent' });
+    const id = await accept(name, payload);
+    await doomed.get('notification-worker').exited;
+    expect(await servers.fakes.effects({ service, kind })).toHaveLength(1);
+    // The claim's lease is 45 s; its end is brought forward.
+    await testDatabase.database.query(`UPDATE backhaul.effects SET lease_until = now() - interval '1 second' WHERE message_id = $1`, [id]);
+    await using _fleet = await startWorkerProcess();
+    await untilStatus(id, ended);
+    expect(await servers.fakes.effects({ service, kind })).toHaveLength(sends);
+    const { rows } = await testDatabase.database.query('SELECT success FROM notifications WHERE type = $1 ORDER BY created_at DESC LIMIT 1', [payload.type]);
+    expect(rows).toEqual([{ success: ended === 'done' }]);
+  },
+);
