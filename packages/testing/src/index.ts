@@ -16,3 +16,5 @@ export { startProxy } from './tcp-proxy.ts';
 export type { NetworkFault, TcpProxy } from './tcp-proxy.ts';
 export { sharedStack } from './shared-stack.ts';
 export type { SharedStack } from './shared-stack.ts';
+export { isAlive, readPidFile, writePidFile } from './process-identity.ts';
+export type { ProcessIdentity } from './process-identity.ts';

@@ -24,5 +24,6 @@ export function sharedStack(): SharedStack {
 /** Make a stack the one that `sharedStack` finds, here and in processes that are started from here. */
 export function shareStack(stack: Stack): void {
   process.env[VARIABLE] = JSON.stringify({ env: stack.env, fakesUrl: stack.fakesServer.url });
-  Object.assign(process.env, stack.env);
+  const { NODE_ENV: _vitestSetsItsOwn, ...env } = stack.env;
+  Object.assign(process.env, env);
 }

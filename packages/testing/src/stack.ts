@@ -182,6 +182,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       RABBITMQ_QUEUE_PREFIX: 'backhaul',
       QUEUE_PREFIX: 'bull',
       SHUTDOWN_TOKEN: randomBytes(16).toString('hex'),
+      OPS_TOKEN: randomBytes(16).toString('hex'),
       ...settled,
     },
     get redis() {
