@@ -2,10 +2,13 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { checkLockfile } from './check-lockfile.ts';
 import { checkSizes } from './check-sizes.ts';
 import { checkTiers } from './check-tiers.ts';
+
+// The linter is started by some of these tests: seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const root = dirname(import.meta.dirname);
 

@@ -7,10 +7,13 @@ import type { IDeployment } from 'kubernetes-models/apps/v1';
 import type { IPodDisruptionBudget } from 'kubernetes-models/policy/v1';
 import type { IContainer, IEnvFromSource, IService } from 'kubernetes-models/v1';
 import { queues } from '@backhaul/jobs';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { type Manifest, schemaProblems } from './kubernetes-schema.ts';
 import { root, serviceConfigs, services } from './service-configs.ts';
+
+// tsc and kubectl are started by these tests: seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 interface Kustomization {
   readonly resources: readonly string[];
