@@ -17,6 +17,8 @@ export interface Source {
   readonly imports: readonly Import[];
   /** The lines that touch `process.env` in any spelling. */
   readonly envLines: readonly number[];
+  /** The lines with a comment that silences a tool without saying why: no ` -- reason` after it. */
+  readonly unexplainedLines: readonly number[];
 }
 
 const skipped = new Set(['node_modules', 'coverage', 'results', 'fixtures']);
@@ -40,7 +42,7 @@ export function sourceFiles(root: string, folders: readonly string[]): string[] 
 /** Parses one file. A file that does not parse yields what could be read: tsc reports the rest. */
 export function readSource(root: string, file: string): Source {
   const text = readFileSync(join(root, file), 'utf8');
-  const { module, program } = parseSync(file, text);
+  const { module, program, comments } = parseSync(file, text);
   const lineAt = (offset: number) => text.slice(0, offset).split('\n').length;
 
   const imports: Import[] = [];
@@ -71,7 +73,11 @@ export function readSource(root: string, file: string): Source {
     },
   }).visit(program);
 
-  return { file, lineCount: text.split('\n').length - (text.endsWith('\n') ? 1 : 0), imports, envLines };
+  const unexplainedLines = comments
+    .filter(({ value }) => /^\s*(?:(?:oxlint|eslint)-disable|@ts-(?:expect-error|ignore|nocheck))/.test(value) && !/ -- \S/.test(value))
+    .map(({ start }) => lineAt(start));
+
+  return { file, lineCount: text.split('\n').length - (text.endsWith('\n') ? 1 : 0), imports, envLines, unexplainedLines };
 }
 
 /** Whether the file is a test or a helper of one (`test-*.ts`), which may use what the product may not. */

@@ -15,7 +15,7 @@ const root = dirname(import.meta.dirname);
 /** A small tree of the project's shape in which nothing is wrong. */
 const sound: Readonly<Record<string, string>> = {
   'packages/runtime/package.json': manifest('runtime'),
-  'packages/runtime/src/index.ts': 'export const one = 1;\n',
+  'packages/runtime/src/index.ts': '// oxlint-disable-next-line no-magic -- one is one\nexport const one = 1;\n',
   'packages/queue/package.json': manifest('queue', ['@backhaul/runtime', 'bullmq']),
   'packages/queue/src/index.ts': "import { Queue } from 'bullmq';\nimport { one } from '@backhaul/runtime';\nexport const queue = [Queue, one];\n",
   'packages/testing/package.json': manifest('testing', ['@backhaul/queue']),
@@ -86,6 +86,8 @@ const violations: readonly [what: string, rule: string, file: string, line: numb
   ['a package takes env out of process', 'environment-at-the-edge', 'packages/queue/src/env.ts', 1, 'const { env } = process;\nexport { env };\n'],
   ['a package imports env', 'environment-at-the-edge', 'packages/queue/src/env.ts', 1, "import { env } from 'node:process';\nexport { env };\n"],
   ['a service reads process.env beside its main.ts', 'environment-at-the-edge', 'services/bridge/src/env.ts', 1, "export const a = process['env'];\n"],
+  ['a lint rule is silenced without a reason', 'reasoned-exception', 'packages/queue/src/silent.ts', 1, '// oxlint-disable-next-line no-console\nexport {};\n'],
+  ['a type error is silenced without a reason', 'reasoned-exception', 'packages/queue/src/silent.ts', 2, '\n/* @ts-expect-error */\nexport {};\n'],
   ['a package is not declared', 'declared-package', 'services/bridge/src/undeclared.ts', 1, "import '@backhaul/runtime';\n"],
   ['a package does not exist', 'known-package', 'services/bridge/src/unknown.ts', 1, "import '@backhaul/nowhere';\n"],
   ['the product uses the test machinery', 'testing-in-tests', 'services/bridge/src/product.ts', 1, "import '@backhaul/testing';\n"],

@@ -49,7 +49,7 @@ export function checkTiers(root: string): Violation[] {
   const uses = new Map<string, Map<string, { file: string; line: number }>>();
   for (const source of files.map((file) => readSource(root, file))) {
     const from = workspaces.find(({ dir }) => source.file.startsWith(`${dir}/`));
-    violations.push(...checkEnvironment(source));
+    violations.push(...checkEnvironment(source), ...checkExceptions(source));
     for (const each of source.imports) {
       violations.push(...checkImport(source, each, from, workspaces));
       // A test may come back to the package that tests it (testing migrates with database); the product may not.
@@ -73,6 +73,16 @@ function checkEnvironment(source: Source): Violation[] {
     rule: 'environment-at-the-edge',
     problem: 'reads process.env',
     mend: 'take the value as a parameter; services/*/src/main.ts reads the environment through the config schema',
+  }));
+}
+
+function checkExceptions(source: Source): Violation[] {
+  return source.unexplainedLines.map((line) => ({
+    file: source.file,
+    line,
+    rule: 'reasoned-exception',
+    problem: 'silences a tool without a reason',
+    mend: 'mend the code, or end the comment with " -- " and the reason',
   }));
 }
 
