@@ -1,16 +1,12 @@
 import { createDatabase, createJobLedger } from '@backhaul/database';
-import { type MediaPorts, media, mediaHandlers, mediaJobs } from '@backhaul/jobs/media';
+import { media, mediaHandlers, mediaJobs } from '@backhaul/jobs/media';
 import { createObjectStore, objectStoreOptions } from '@backhaul/object-store';
 import { redisOptions, startWorker } from '@backhaul/queue';
 import { runService } from '@backhaul/runtime';
-import { ffmpegTranscoder } from './adapters/ffmpeg-transcoder.ts';
 import { findToolchain } from './adapters/ffmpeg/toolchain.ts';
-import { magicBytes } from './adapters/magic-bytes.ts';
-import { pgMessageStore } from './adapters/pg-message-store.ts';
-import { s3Derivatives, s3Originals } from './adapters/s3-asset-store.ts';
 import { createScratchFolders } from './adapters/scratch-folders.ts';
-import { sharpImages } from './adapters/sharp-images.ts';
-import { ffmpegThreads, mediaWorkerConfig } from './config.ts';
+import { mediaWorkerConfig } from './config.ts';
+import { mediaPorts } from './ports.ts';
 
 await runService('media-worker', { env: process.env, config: mediaWorkerConfig }, async ({ config, log, metrics, http, onStop }) => {
   const toolchain = await findToolchain({ ffmpeg: config.FFMPEG_PATH, ffprobe: config.FFPROBE_PATH });
@@ -42,30 +38,7 @@ await runService('media-worker', { env: process.env, config: mediaWorkerConfig }
   const store = onStop(createObjectStore(objectStoreOptions(config)));
   http.addCheck('s3', () => store.ping());
 
-  const ports: MediaPorts = {
-    originals: s3Originals(store),
-    derivatives: s3Derivatives(store),
-    formats: magicBytes,
-    images: sharpImages({ limitInputPixels: config.MEDIA_MAX_IMAGE_PIXELS }),
-    transcoder: ffmpegTranscoder({
-      toolchain,
-      threads: ffmpegThreads(config),
-      stallMs: config.FFMPEG_STALL_MS,
-      limits: {
-        memoryBytes: config.FFMPEG_MEMORY_BYTES,
-        // Twice what the longest job may use on all its threads; the job's own limit comes first.
-        cpuSeconds: 600 * ffmpegThreads(config),
-        fileBytes: 2 * config.MEDIA_MAX_VIDEO_BYTES,
-      },
-    }),
-    messages: pgMessageStore(database),
-    scratch,
-    limits: {
-      maxBytes: { image: config.MEDIA_MAX_IMAGE_BYTES, video: config.MEDIA_MAX_VIDEO_BYTES, audio: config.MEDIA_MAX_AUDIO_BYTES },
-      maxDurationMs: { video: config.MEDIA_MAX_VIDEO_DURATION_MS, audio: config.MEDIA_MAX_AUDIO_DURATION_MS },
-      graceMs: config.MEDIA_GRACE_MS,
-    },
-  };
+  const ports = mediaPorts(config, { toolchain, scratch, database, store });
   onStop(
     await startWorker({
       queue: media,

@@ -31,7 +31,7 @@ export interface FailedProcessing {
   readonly state: 'failed';
   readonly pipelineVersion: number;
   readonly sourceKey: string;
-  /** Stable: corrupt, unsupported, unsupported_heic, too_large, too_long, type_mismatch, source_missing, empty. */
+  /** Stable. The file's fault: corrupt, unsupported, unsupported_heic, too_large, too_long, type_mismatch, source_missing, empty. Ours: timeout, unavailable, access_refused. */
   readonly code: string;
   /** For people. */
   readonly reason: string;

@@ -1,0 +1,171 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type JobContext, PermanentFailure } from '@backhaul/queue/job';
+import { silentLogger } from '@backhaul/runtime';
+import type { FailedProcessing, MediaMetadata } from './metadata.ts';
+import type { FetchOptions, MediaPorts, NotFetched } from './ports.ts';
+
+/** A row of `messages`, as far as media concerns it. */
+export interface MessageRow {
+  deleted: boolean;
+  mediaUrl: string | null;
+  thumbnailUrl: string | null;
+  metadata: MediaMetadata | { processing: FailedProcessing } | Record<string, unknown> | null;
+}
+
+/**
+ * The handlers' world in memory, for tests. Files are text: `jpeg:<anything>`
+ * is a JPEG, and what the encoders make of it names what they were given.
+ */
+export interface InMemoryWorld {
+  readonly ports: MediaPorts;
+  readonly uploads: Map<string, string>;
+  readonly stored: Map<string, { readonly text: string; readonly contentType: string }>;
+  readonly rows: Map<string, MessageRow>;
+  /** How often something was decoded. */
+  decodes: number;
+  /** Runs while the encoders work, to change the world under their hands. */
+  meanwhile: () => void;
+  /** What a job is run with; `signal` and `progress` may be replaced. */
+  context(options?: Partial<JobContext<MediaPorts>>): JobContext<MediaPorts>;
+}
+
+/** An empty world with one message, `MESSAGE`. */
+export function inMemoryWorld(): InMemoryWorld {
+  const uploads = new Map<string, string>();
+  const stored: InMemoryWorld['stored'] = new Map();
+  const rows = new Map<string, MessageRow>([[MESSAGE, { deleted: false, mediaUrl: null, thumbnailUrl: null, metadata: null }]]);
+  const fetch = (key: string, { maxBytes }: FetchOptions) => {
+    const text = uploads.get(key);
+    if (text === undefined) return { status: 'missing' } satisfies NotFetched;
+    if (text.length > maxBytes) return { status: 'too_large' } satisfies NotFetched;
+    return { status: 'fetched', bytes: Buffer.from(text), sizeBytes: text.length, sha256: createHash('sha256').update(text).digest('hex') } as const;
+  };
+  const decode = (text: string) => {
+    world.decodes += 1;
+    world.meanwhile();
+    if (text.includes('broken')) throw new PermanentFailure('corrupt', 'the file cannot be decoded');
+  };
+  const ports: MediaPorts = {
+    originals: {
+      read: async (key, options) => fetch(key, options),
+      async download(key, file, options) {
+        const fetched = fetch(key, options);
+        if (fetched.status !== 'fetched') return fetched;
+        await writeFile(file, fetched.bytes);
+        return { ...fetched, file, head: fetched.bytes };
+      },
+    },
+    derivatives: {
+      async store(key, body, { contentType }) {
+        const text = Buffer.isBuffer(body) ? body.toString() : await readFile(body.file, 'utf8');
+        if (!stored.has(key)) stored.set(key, { text, contentType });
+        return stored.get(key)?.text.length ?? 0;
+      },
+      has: async (key) => stored.has(key),
+      remove: async (keys) => keys.forEach((key) => stored.delete(key)),
+      url: (key) => `https://media.example/${key}`,
+    },
+    formats: {
+      async sniff(head) {
+        const name = head.toString().split(':')[0];
+        const known = ['jpeg', 'heic', 'mp4', 'ogg', 'other'] as const;
+        return known.find((format) => format === name);
+      },
+    },
+    images: {
+      async render(source, variants) {
+        decode(source.toString());
+        const made = variants.map(({ name, maxPx }) => ({ name, width: maxPx, height: maxPx / 2, bytes: Buffer.from(`${name} of ${source.toString()}`) }));
+        return { width: 4000, height: 2000, animated: false, contentType: 'image/webp', extension: 'webp', variants: made };
+      },
+    },
+    transcoder: {
+      async toMp4(source, targets, { progress }) {
+        const text = await readFile(source.file, 'utf8');
+        decode(text);
+        progress(50);
+        await writeFile(targets.video, `video of ${text}`);
+        await writeFile(targets.poster, `poster of ${text}`);
+        return {
+          durationMs: 2_000,
+          width: 720,
+          height: 1280,
+          posterWidth: 360,
+          posterHeight: 640,
+          fps: 30,
+          hasAudio: true,
+          mode: 'encoded',
+          source: { width: 1920, height: 1080, rotation: 90, videoCodec: 'hevc', audioCodec: 'aac' },
+        };
+      },
+      async toMp3(source, target, { pcmRate, onPcm }) {
+        const text = await readFile(source.file, 'utf8');
+        decode(text);
+        await writeFile(target, `mp3 of ${text}`);
+        // `ogg:2:..` is two seconds of full scale.
+        const samples = Math.round(Number(text.split(':')[1]) * pcmRate);
+        onPcm(Buffer.from(new Int16Array(samples).fill(32_767).buffer));
+      },
+    },
+    messages: {
+      async find(messageId) {
+        const row = rows.get(messageId);
+        return row === undefined ? undefined : { deleted: row.deleted, metadata: row.metadata };
+      },
+      async complete(messageId, { mediaUrl, thumbnailUrl, metadata }) {
+        const row = rows.get(messageId);
+        if (row === undefined) return 'missing';
+        if (row.deleted) return 'deleted';
+        Object.assign(row, { mediaUrl, thumbnailUrl, metadata: { ...row.metadata, ...metadata } });
+        return 'stored';
+      },
+      async fail(messageId, processing) {
+        const row = rows.get(messageId);
+        if (row !== undefined) row.metadata = { ...row.metadata, processing };
+      },
+    },
+    scratch: {
+      async open() {
+        const path = await mkdtemp(join(tmpdir(), 'media-handler-'));
+        return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
+      },
+    },
+    limits: { maxBytes: { image: 100, video: 100, audio: 100 }, maxDurationMs: { video: 60_000, audio: 60_000 }, graceMs: 0 },
+  };
+  const world: InMemoryWorld = {
+    ports,
+    uploads,
+    stored,
+    rows,
+    decodes: 0,
+    meanwhile: () => undefined,
+    context: (options = {}) => ({
+      ports,
+      signal: new AbortController().signal,
+      log: silentLogger,
+      lastTry: false,
+      messageId: 'event-1',
+      attempt: 1,
+      progress: () => undefined,
+      ...options,
+    }),
+  };
+  return world;
+}
+
+/** The message of every test. */
+export const MESSAGE = '0d6f9b0e-6a63-4f0b-9f0e-3f4b8f0c2a11';
+
+/** The stable code of a permanent failure; anything else is passed on. */
+export async function failureOf(work: Promise<unknown>): Promise<string | undefined> {
+  try {
+    await work;
+    return undefined;
+  } catch (error) {
+    if (error instanceof PermanentFailure) return error.code;
+    throw error;
+  }
+}
