@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Database } from '@backhaul/database';
 import { type NotificationPorts, notificationHandlers } from '@backhaul/jobs/notification';
-import { silentLogger } from '@backhaul/runtime';
+import { createMetrics, silentLogger } from '@backhaul/runtime';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createPorts } from './ports.ts';
 import { type TestChannels, startTestChannels } from './test-channels.ts';
@@ -16,7 +16,7 @@ beforeAll(async () => {
   servers = await startTestChannels();
   testDatabase = await createTestDatabase();
   database = testDatabase.database;
-  ports = createPorts({ channels: await servers.channels(), database, log: silentLogger });
+  ports = createPorts({ channels: await servers.channels(), database, log: silentLogger, metrics: createMetrics('test') });
 });
 afterAll(async () => {
   await servers.close();
@@ -183,7 +183,7 @@ test('a channel without settings makes dead letters that name the variables, and
     SMTP_USER: '',
     SMTP_PASSWORD: '',
   };
-  const bare = createPorts({ channels: await servers.channels(none), database, log: silentLogger });
+  const bare = createPorts({ channels: await servers.channels(none), database, log: silentLogger, metrics: createMetrics('test') });
   const context = { ports: bare, signal: new AbortController().signal, log: silentLogger, messageId: id, attempt: 1, lastTry: false, progress() {} };
   await expect(
     notificationHandlers['notification.send-sms']({ type: 'sms', ...text, title: id, phoneNumber: '+4915112345678' }, context),

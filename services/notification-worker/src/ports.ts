@@ -1,15 +1,36 @@
 import { type Database, createEffects } from '@backhaul/database';
-import type { NotificationPorts } from '@backhaul/jobs/notification';
-import type { Logger } from '@backhaul/runtime';
+import type { Delivery, NotificationPorts } from '@backhaul/jobs/notification';
+import type { Logger, Metrics } from '@backhaul/runtime';
 import { createPgNotificationLog } from './adapters/pg-notification-log.ts';
 import type { Channels } from './channels.ts';
 
 /** The effects of this process: its channels to the outside, the ledger and the log in Postgres. */
-export function createPorts({ channels, database, log }: { channels: Channels; database: Database; log: Logger }): NotificationPorts {
+export function createPorts({
+  channels,
+  database,
+  log,
+  metrics,
+}: {
+  channels: Channels;
+  database: Database;
+  log: Logger;
+  metrics: Metrics;
+}): NotificationPorts {
+  const requests = metrics.counter('provider_requests_total', 'Messages given to a provider, by what it answered', ['provider', 'outcome']);
+  const durations = metrics.seconds('provider_request_seconds', 'How long a provider took to answer', ['provider']);
+  const measured = <Message>(provider: string, port: { send(message: Message, signal: AbortSignal): Promise<Delivery> }) => ({
+    async send(message: Message, signal: AbortSignal): Promise<Delivery> {
+      const end = durations.startTimer({ provider });
+      const delivery = await port.send(message, signal);
+      end();
+      requests.inc({ provider, outcome: delivery.outcome });
+      return delivery;
+    },
+  });
   return {
-    push: channels.push.port,
-    mailer: channels.mail.port,
-    sms: channels.sms.port,
+    push: measured('fcm', channels.push.port),
+    mailer: measured('smtp', channels.mail.port),
+    sms: measured('sms', channels.sms.port),
     notifications: createPgNotificationLog(database, log),
     effects: createEffects(database),
   };

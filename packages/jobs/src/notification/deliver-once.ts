@@ -1,5 +1,7 @@
-import { type JobContext, PermanentFailure, RetryLater } from '@backhaul/queue/job';
+import { type JobContext, RetryLater } from '@backhaul/queue/job';
+
 import { describeError, failpoint, pause } from '@backhaul/runtime';
+import { busy, failureOf, unknownDelivery } from './failures.ts';
 import { leaseMs, sendTimeoutMs } from './limits.ts';
 import type { Delivery, NotificationPorts } from './ports.ts';
 
@@ -17,24 +19,6 @@ export interface Delivered {
   readonly providerId: string | null;
   readonly alreadySent: boolean;
 }
-
-/** The provider cannot work or cannot be reached; nothing was sent. Retried by the job's policy. */
-export class ProviderUnavailable extends Error {
-  readonly code = 'provider_unavailable';
-
-  constructor(detail: string) {
-    super(`the provider did not take the message: ${detail}`);
-    this.name = 'ProviderUnavailable';
-  }
-}
-
-/** The wait when a provider says "not now" without a time. */
-const defaultDeferralMs = 60_000;
-/** A provider's wish is followed from one second up to an hour: beyond that, asking again is cheaper than trusting a broken clock. */
-const minDeferralMs = 1_000;
-const maxDeferralMs = 3_600_000;
-/** The wait before credentials are tried again that were refused: waiting loses nothing, trying by policy would empty the queue into dead letters in 35 s. */
-const unauthorizedDelayMs = 60_000;
 
 /**
  * Claims the effect, sends, and tells the ledger what happened.
@@ -174,29 +158,4 @@ async function confirmed(context: JobContext<NotificationPorts>, key: string, to
       await pause(delayMs, context.signal);
     }
   }
-}
-
-function failureOf(context: JobContext<NotificationPorts>, delivery: Exclude<Delivery, { outcome: 'sent' | 'ambiguous' }>): Error {
-  switch (delivery.outcome) {
-    case 'refused':
-      return new PermanentFailure(delivery.code, delivery.detail);
-    case 'deferred':
-      return new RetryLater(delivery.code, Math.min(maxDeferralMs, Math.max(minDeferralMs, delivery.retryAfterMs ?? defaultDeferralMs)), delivery.detail);
-    case 'unavailable':
-      return new ProviderUnavailable(delivery.detail);
-    case 'unauthorized':
-      context.log.error('the provider refuses our credentials: mend them, the jobs wait', { detail: delivery.detail });
-      return new RetryLater('channel_unauthorized', unauthorizedDelayMs, delivery.detail);
-    case 'unconfigured':
-      return new PermanentFailure('channel_not_configured', delivery.detail);
-  }
-}
-
-function busy(leaseUntil: Date): RetryLater {
-  const delayMs = Math.min(leaseMs, Math.max(minDeferralMs, leaseUntil.getTime() - Date.now() + 250));
-  return new RetryLater('delivery_busy', delayMs, `another try claimed this send until ${leaseUntil.toISOString()}`);
-}
-
-function unknownDelivery(detail: string): PermanentFailure {
-  return new PermanentFailure('delivery_unknown', `whether the message was sent cannot be known, and it must not be sent again: ${detail}`);
 }

@@ -82,6 +82,12 @@ test.each<[string, Action, object]>([
   expect(sends).toBe(1);
 });
 
+test('a message that the library itself refuses is refused, not ambiguous', async () => {
+  const { result, sends } = await sendsDuring(() => push.send({ ...message, token: '' }, never));
+  expect(result).toMatchObject({ outcome: 'refused' });
+  expect(sends).toBe(0);
+});
+
 test('503 with Retry-After is known at once, not after the wait that the library would take', async () => {
   const startedAt = performance.now();
   const { result, sends } = await answeredWith({ code: 'UNAVAILABLE', headers: { 'retry-after': '45' } });

@@ -80,8 +80,9 @@ async function sendOnce(agent: FcmAgent, app: App, message: PushMessage, signal:
     (sighting) => {
       const onAbort = () => sighting.end(new Error('the send was aborted'));
       signal.addEventListener('abort', onAbort, { once: true });
-      const sent = getMessaging(app)
-        .send(toFcm(message))
+      // In a promise of its own: the library checks the message before it returns one, and throws.
+      const sent = Promise.resolve()
+        .then(() => getMessaging(app).send(toFcm(message)))
         .then(
           (name): Delivery => ({ outcome: 'sent', providerId: name }),
           (error: unknown) => classify(error, sighting),
