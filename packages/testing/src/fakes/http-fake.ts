@@ -94,6 +94,8 @@ export function httpFake(options: HttpFakeOptions): ControlledFake & { server: S
   // Scripted delays and hangs are ours to end, not Node's.
   server.requestTimeout = 0;
   server.headersTimeout = 0;
+  // Node's 5 s would close a connection that a client under load is about to use again.
+  server.keepAliveTimeout = 120_000;
   // Of an HTTPS server these are the raw sockets, and only those can be reset.
   server.on('connection', (socket: Socket) => {
     const { remotePort } = socket;
