@@ -59,6 +59,9 @@ export interface DecoderOptions {
 
 /** Longer message ids are replaced by their hash. */
 const MAX_ID_LENGTH = 200;
+/** A field's name can be as long as the body, and the explanation is stored and logged. */
+const MAX_EXPLANATION_LENGTH = 2_000;
+const BYTE_ORDER_MARK = '\ufeff';
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const FORBIDDEN_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
 
@@ -84,6 +87,7 @@ export function createDecoder(options: DecoderOptions): (message: RawMessage) =>
   const byKey = new Map(options.events.map((event) => [event.routingKey, event]));
 
   return (message) => {
+    let cloudEventId: string | undefined;
     try {
       const event = byKey.get(message.routingKey);
       if (event === undefined)
@@ -91,7 +95,9 @@ export function createDecoder(options: DecoderOptions): (message: RawMessage) =>
           'unknown_type',
           `no event has the routing key ${JSON.stringify(message.routingKey.slice(0, 100))}; known are ${[...byKey.keys()].join(', ')}`,
         );
-      const { data, id } = unwrap(parse(message, maxBodyBytes, maxDepth));
+      const body = parse(message, maxBodyBytes, maxDepth);
+      cloudEventId = idOf(body);
+      const data = unwrap(body);
       // The routing key already says the type; a body without one is complete.
       const typed = 'type' in data ? data : { ...data, type: event.routingKey.slice(event.routingKey.indexOf('.') + 1) };
       const parsed = event.data.safeParse(typed);
@@ -100,12 +106,12 @@ export function createDecoder(options: DecoderOptions): (message: RawMessage) =>
         throw new Poison('schema', issues.slice(0, 10).join('; '));
       }
       const payload = parsed.data as Record<string, unknown>;
-      const payloadJson = Object.values(payload).some(isObject) ? canonicalJson(payload) : JSON.stringify(payload);
+      const payloadJson = Object.values(payload).some((value) => typeof value === 'object') ? canonicalJson(payload) : JSON.stringify(payload);
       const traceparent = message.headers['traceparent'];
       return {
         ok: true,
         event,
-        messageId: identify(message, id),
+        messageId: identify(message, cloudEventId),
         payload,
         payloadJson,
         bodyHash: hash('sha256', `${message.routingKey}\n${payloadJson}`, 'buffer'),
@@ -113,8 +119,8 @@ export function createDecoder(options: DecoderOptions): (message: RawMessage) =>
       };
     } catch (error) {
       const reason = error instanceof Poison ? error.reason : 'schema';
-      const explanation = error instanceof Error ? error.message : String(error);
-      return { ok: false, reason, message: explanation, messageId: identify(message, undefined), bodyHash: hashRaw(message) };
+      const explanation = (error instanceof Error ? error.message : String(error)).slice(0, MAX_EXPLANATION_LENGTH).toWellFormed();
+      return { ok: false, reason, message: explanation, messageId: identify(message, cloudEventId), bodyHash: hashRaw(message) };
     }
   };
 }
@@ -132,7 +138,14 @@ function parse(message: RawMessage, maxBodyBytes: number, maxDepth: number): unk
   try {
     value = JSON.parse(text);
   } catch {
-    throw new Poison('invalid_json', text.trim() === '' ? 'the body is empty' : 'the body is not JSON');
+    throw new Poison(
+      'invalid_json',
+      text.trim() === ''
+        ? 'the body is empty'
+        : text.startsWith(BYTE_ORDER_MARK)
+          ? 'the body begins with a byte order mark; send it without'
+          : 'the body is not JSON',
+    );
   }
   inspect(value);
   return value;
@@ -179,15 +192,21 @@ function inspectText(text: string): void {
   if (text.includes('\u0000') || !text.isWellFormed()) throw new Poison('forbidden_text', 'a text has a NUL character or half a surrogate pair');
 }
 
-function unwrap(value: unknown): { data: Record<string, unknown>; id: string | undefined } {
-  if (!isObject(value))
+/** The id of a CloudEvent; also of one that is poison for another reason, so that it can be found by it. */
+function idOf(value: unknown): string | undefined {
+  if (!isObject(value) || !('specversion' in value)) return undefined;
+  return typeof value['id'] === 'string' && value['id'] !== '' ? value['id'] : undefined;
+}
+
+function unwrap(value: unknown): Record<string, unknown> {
+  if (!isObject(value)) {
     throw new Poison('schema', `the body is ${value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`}; an object is expected`);
-  if (!('specversion' in value)) return { data: value, id: undefined };
+  }
+  if (!('specversion' in value)) return value;
   if (value['specversion'] !== '1.0') throw new Poison('envelope', 'specversion: only CloudEvents 1.0 is understood');
   if (!isObject(value['data'])) throw new Poison('envelope', 'data: an object with the payload is expected');
-  const id = value['id'];
-  if (typeof id !== 'string' || id === '') throw new Poison('envelope', 'id: a CloudEvent needs one');
-  return { data: value['data'], id };
+  if (idOf(value) === undefined) throw new Poison('envelope', 'id: a CloudEvent needs one');
+  return value['data'];
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
@@ -195,7 +214,8 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function identify(message: RawMessage, cloudEventId: string | undefined): string {
-  const id = message.messageId ?? cloudEventId;
+  const id = message.messageId || cloudEventId;
+  // Some clients send an empty id for none: taken at its word, all of their messages would be one.
   if (id === undefined) return `sha256:${hashRaw(message).toString('hex')}`;
   return id.length <= MAX_ID_LENGTH && !id.includes('\u0000') && id.isWellFormed() ? id : `sha256:${hash('sha256', id)}`;
 }
