@@ -1,6 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createJobs } from '@backhaul/database';
 import type { notificationJobs } from '@backhaul/jobs/notification';
@@ -39,7 +38,7 @@ async function startWorkerProcess(changes: Record<string, string> = {}) {
     WORKER_STALLED_INTERVAL_MS: '500',
     ...changes,
   };
-  return startFleet({ env, services: ['notification-worker'], logDir: await mkdtemp(join(tmpdir(), 'notify-log-')) });
+  return startFleet({ env, services: ['notification-worker'], logDir: await mkdtemp(join(servers.stack.dir, 'log-')) });
 }
 
 /** Accepts a job as the bridge would: recorded, then added. */
