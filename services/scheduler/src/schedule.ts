@@ -26,7 +26,7 @@ export class InvalidSchedules extends Error {
 }
 
 /** `off` in place of an expression: the job does not fire by itself. */
-export const OFF = 'off';
+const OFF = 'off';
 
 /**
  * Puts the schedules together.
