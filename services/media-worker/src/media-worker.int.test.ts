@@ -33,7 +33,6 @@ beforeAll(async () => {
   ports = mediaPorts(config, { toolchain, scratch, database, store });
 });
 afterAll(async () => {
-  expect(await readdir(join(samples.folder, 'scratch', (await readdir(join(samples.folder, 'scratch')))[0] ?? ''))).toEqual([]);
   await Promise.all([database.close(), store.close(), scratch.close()]);
   await samples[Symbol.asyncDispose]();
 });
@@ -41,7 +40,7 @@ afterAll(async () => {
 interface Row {
   media_url: string | null;
   thumbnail_url: string | null;
-  media_metadata: Record<string, unknown> | null;
+  media_metadata: Record<string, unknown>;
 }
 
 /** A message with an upload, and the means to process it and look at the outcome. */
@@ -63,8 +62,9 @@ async function message(bytes: Buffer | undefined, metadata: Record<string, unkno
     audio: () => mediaHandlers['media.convert-audio'](payload, context),
     async row(): Promise<Row> {
       const { rows } = await database.query<Row>('SELECT media_url, thumbnail_url, media_metadata FROM messages WHERE id = $1', [messageId]);
-      if (rows[0] === undefined) throw new Error('the row is gone');
-      return rows[0];
+      const [row] = rows;
+      if (row === undefined) throw new Error('the row is gone');
+      return row;
     },
     async objects() {
       const found = new Map<string, string>();
@@ -104,7 +104,7 @@ test('a phone picture in the bucket becomes three upright pictures there and a r
   expect(full).toMatchObject({ status: 200, type: 'image/webp', cache: 'public, max-age=31536000, immutable' });
   expect(await sharp(full.body).metadata()).toMatchObject({ width: 1200, height: 1600 });
   expect((await sharp(full.body).metadata()).exif).toBeUndefined();
-  expect(thumb.body.length).toBe((media_metadata?.['variants'] as Record<string, { sizeBytes: number }>)['thumb']?.sizeBytes);
+  expect(thumb.body.length).toBe((media_metadata['variants'] as Record<string, { sizeBytes: number }>)['thumb']?.sizeBytes);
   expect(await image()).toMatchObject({ result: { reused: true } });
 });
 
@@ -123,7 +123,7 @@ test('a voice note becomes an MP3 with a waveform', async () => {
   const { media_url, thumbnail_url, media_metadata } = await row();
   expect(await fetchUrl(media_url)).toMatchObject({ status: 200, type: 'audio/mpeg' });
   expect(thumbnail_url).toBeNull();
-  const { peaks } = media_metadata?.['waveform'] as { peaks: string };
+  const { peaks } = media_metadata['waveform'] as { peaks: string };
   expect(Buffer.from(peaks, 'base64')).toHaveLength(10);
   expect(Math.min(...Buffer.from(peaks, 'base64'))).toBeGreaterThan(20);
 });
@@ -176,4 +176,10 @@ test('a message that was deleted, even while its media were made, keeps nothing'
   expect(await image()).toMatchObject({ status: 'skipped', reason: 'message_deleted' });
   await database.query('DELETE FROM messages WHERE id = $1', [messageId]);
   expect(await image()).toMatchObject({ status: 'skipped', reason: 'message_missing' });
+});
+
+test('no work in progress is left on the disk', async () => {
+  const root = join(samples.folder, 'scratch');
+  const [own] = await readdir(root);
+  expect(await readdir(join(root, own ?? ''))).toEqual([]);
 });
