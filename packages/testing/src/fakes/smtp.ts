@@ -47,6 +47,7 @@ export function smtpFake(options: {
     let socket: Socket = raw;
     let lines = lineReader(socket);
     let authenticated = false;
+    let offersStartTls = true;
     let from: string | undefined;
     let to: string[] = [];
     const say = (line: string): boolean => socket.writable && socket.write(`${line}\r\n`);
@@ -103,7 +104,7 @@ export function smtpFake(options: {
         case 'EHLO': {
           const action = await faulty('ehlo');
           if (action === 'settled') break;
-          const canStartTls = !(socket instanceof TLSSocket) && action?.body !== 'no-starttls';
+          offersStartTls = !(socket instanceof TLSSocket) && action?.body !== 'no-starttls';
           const extensions = [
             'backhaul.example',
             'PIPELINING',
@@ -112,7 +113,7 @@ export function smtpFake(options: {
             'ENHANCEDSTATUSCODES',
             'SIZE 26214400',
             'AUTH PLAIN LOGIN',
-            ...(canStartTls ? ['STARTTLS'] : []),
+            ...(offersStartTls ? ['STARTTLS'] : []),
           ];
           if (verb.toUpperCase() === 'HELO') extensions.length = 1;
           await reply(action, extensions.map((extension, index) => `250${index === extensions.length - 1 ? ' ' : '-'}${extension}`).join('\r\n'));
@@ -120,6 +121,10 @@ export function smtpFake(options: {
         }
         case 'STARTTLS': {
           if ((await faulty('starttls')) === 'settled') break;
+          if (!offersStartTls) {
+            say('502 5.5.1 Not offered');
+            break;
+          }
           // What was pipelined behind STARTTLS in clear text must not count as said inside TLS.
           lines.stop();
           say('220 2.0.0 Ready to start TLS');

@@ -43,7 +43,7 @@ export async function postgresServer(options: { dir: string; port: number; durab
         shared_buffers: '64MB',
         // Without it a long run of tests would stop for checkpoints of the small default.
         max_wal_size: '1GB',
-        ...(durable ? {} : { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }),
+        ...(durable ? {} : { fsync: 'off', full_page_writes: 'off' }),
       };
       const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
       return { file: program('postgres'), args: ['-D', data, ...args], cwd: base };
