@@ -20,8 +20,10 @@ FROM node:${NODE_VERSION}-bookworm-slim AS dependencies
 ARG SERVICE
 WORKDIR /app
 COPY --from=manifests /app .
+# npm counts the test machinery among what a linked package needs, and with it Firebase and S3: three times the size.
 # Without install scripts: none is needed, and each is somebody else's code run at build time.
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund --workspace=@backhaul/${SERVICE}
+RUN npm pkg delete devDependencies --workspaces \
+    && npm ci --omit=dev --ignore-scripts --no-audit --no-fund --workspace=@backhaul/${SERVICE}
 
 FROM node:${NODE_VERSION}-bookworm-slim
 ARG SERVICE
