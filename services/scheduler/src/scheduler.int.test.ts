@@ -122,7 +122,8 @@ test('the view shows the next fires, soonest first, and the last one', async () 
   const slot = new Date('2026-11-22T03:00:00Z');
   await createFire({ runs: runs(), producer, log: silentLogger })(job('cleanup.maintain-database'), slot);
   const { schedules: shown } = await createSchedulesView(schedules, () => runs().latest())();
-  expect(shown[0]?.job).toBe('cleanup.check-health');
+  const firsts = shown.map((each) => each.next[0] ?? '');
+  expect(firsts).toEqual(firsts.toSorted());
   const upkeep = shown.find((each) => each.job === 'cleanup.maintain-database');
   expect(upkeep).toMatchObject({ cron: '0 3 * * *', overridden: false, lastFired: slot.toISOString() });
   expect(upkeep?.next).toHaveLength(3);
