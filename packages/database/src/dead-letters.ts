@@ -41,10 +41,20 @@ export interface DeadLetters {
   /** The newest first; `includeRetried` also shows those that were tried again. */
   list(options: { queue?: string; limit: number; beforeId?: number; includeRetried?: boolean }): Promise<DeadLetter[]>;
   find(id: number): Promise<DeadLetter | undefined>;
-  /** Opens a dead job again: its row goes back to `queued` with no failures. Undefined when there is no such open dead letter. */
+  /** Every dead letter of one message, the newest first. */
+  of(messageId: string): Promise<DeadLetter[]>;
+  /**
+   * Opens a dead job again: its row goes back to `queued` with no failures, or
+   * is made anew from the dead letter when it was pruned. Undefined, and
+   * nothing is changed, when there is no such open dead letter or the job is
+   * not dead any more.
+   */
   reopen(id: number): Promise<{ messageId: string; queue: string; name: string; priority: number; traceparent: string | null } | undefined>;
-  /** Notes that a dead message of the bridge was published again. */
-  markRetried(id: number): Promise<void>;
+  /**
+   * Notes that a dead message of the bridge was published again. Changes
+   * nothing when it has died again since `seen` was read: it is open then.
+   */
+  markRetried(id: number, seen: number): Promise<void>;
   /** Open dead letters by queue and reason. */
   counts(): Promise<{ queue: string; reason: string; count: number }[]>;
   /** Deletes dead letters that were retried and are older than the retention. Returns how many. */
@@ -90,6 +100,10 @@ export function createDeadLetters(database: Database): DeadLetters {
       const { rows } = await database.query<DeadLetter>(`SELECT ${COLUMNS} FROM backhaul.dead_letters WHERE id = $1`, [id]);
       return rows[0];
     },
+    async of(messageId) {
+      const { rows } = await database.query<DeadLetter>(`SELECT ${COLUMNS} FROM backhaul.dead_letters WHERE message_id = $1 ORDER BY id DESC`, [messageId]);
+      return rows;
+    },
     reopen: (id) =>
       database.transaction(async (client) => {
         const { rows: marked } = await client.query<{ message_id: string }>(
@@ -98,6 +112,13 @@ export function createDeadLetters(database: Database): DeadLetters {
         );
         const messageId = marked[0]?.message_id;
         if (messageId === undefined) return undefined;
+        // Jobs are pruned after a while, dead letters stay until somebody looks. Its urgency is forgotten: the lowest will do by now.
+        await client.query(
+          `INSERT INTO backhaul.jobs (message_id, queue, name, priority, body_hash, payload, status, history)
+           SELECT message_id, queue, name, 1, body_hash, payload, 'dead', coalesce(history, '[]') FROM backhaul.dead_letters WHERE id = $1
+           ON CONFLICT (message_id) DO NOTHING`,
+          [id],
+        );
         const { rows } = await client.query<{ messageId: string; queue: string; name: string; priority: number; traceparent: string | null }>(
           `UPDATE backhaul.jobs SET status = 'queued', failures = 0, error = NULL, finished_at = NULL, due_at = NULL, updated_at = now(),
              history = history || jsonb_build_array(jsonb_build_object('at', now(), 'event', 'requeued', 'deadLetterId', $2::bigint))
@@ -105,10 +126,12 @@ export function createDeadLetters(database: Database): DeadLetters {
            RETURNING message_id AS "messageId", queue, name, priority, traceparent`,
           [messageId, id],
         );
+        // The job lives or was done meanwhile: a dead letter marked as retried would say that this call did it.
+        if (rows[0] === undefined) await client.query('UPDATE backhaul.dead_letters SET retried_at = NULL WHERE id = $1', [id]);
         return rows[0];
       }),
-    async markRetried(id) {
-      await database.query('UPDATE backhaul.dead_letters SET retried_at = now() WHERE id = $1', [id]);
+    async markRetried(id, seen) {
+      await database.query('UPDATE backhaul.dead_letters SET retried_at = now() WHERE id = $1 AND seen = $2', [id, seen]);
     },
     async counts() {
       const { rows } = await database.query<{ queue: string; reason: string; count: number }>(

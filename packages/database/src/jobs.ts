@@ -66,6 +66,8 @@ export interface Jobs {
   /** Of these, the ones that are still open; their idle time starts anew. */
   touchOpen(messageIds: readonly string[]): Promise<Set<string>>;
   find(messageId: string): Promise<JobRow | undefined>;
+  /** One page of open jobs in message id order after `after`. As dear as there are open jobs, never as there are finished ones. */
+  open(options: { queue?: string; status?: JobStatus; after: string; limit: number }): Promise<JobRow[]>;
   /** Open jobs and the oldest one's age, by queue and status. */
   summary(): Promise<{ queue: string; status: JobStatus; count: number; oldestSeconds: number }[]>;
   /** Deletes finished jobs older than the retention, in small batches. Returns how many. */
@@ -99,6 +101,15 @@ export function createJobs(database: Database): Jobs {
     async find(messageId) {
       const { rows } = await database.query<JobRow>(`SELECT ${COLUMNS} FROM backhaul.jobs WHERE message_id = $1`, [messageId]);
       return rows[0];
+    },
+    async open({ queue, status, after, limit }) {
+      const { rows } = await database.query<JobRow>(
+        `SELECT ${COLUMNS} FROM backhaul.jobs
+         WHERE finished_at IS NULL AND message_id > $1 AND ($2::text IS NULL OR queue = $2) AND ($3::text IS NULL OR status = $3)
+         ORDER BY message_id LIMIT $4`,
+        [after, queue ?? null, status ?? null, limit],
+      );
+      return rows;
     },
     async summary() {
       const { rows } = await database.query<{ queue: string; status: JobStatus; count: number; oldestSeconds: number }>(

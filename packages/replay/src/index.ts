@@ -1,0 +1,2 @@
+export { bodyOf, type ReadableBody } from './body.ts';
+export { ReplayRefused, createReplay, type Replay, type Replayed, type ReplayOptions } from './replay.ts';
