@@ -75,7 +75,20 @@ describe('media', () => {
   });
 
   test('media.video: a video becomes an H.264 mp4 that starts at once, with a poster', async () => {
-    const s3Key = await upload('clip.mkv', ['-f', 'lavfi', '-i', 'testsrc2=s=320x240:r=15:d=1', '-f', 'lavfi', '-i', 'sine=d=1', '-c:v', 'mpeg4', '-c:a', 'libmp3lame']);
+    const s3Key = await upload('clip.mkv', [
+      '-f',
+      'lavfi',
+      '-i',
+      'testsrc2=s=320x240:r=15:d=1',
+      '-f',
+      'lavfi',
+      '-i',
+      'sine=d=1',
+      '-c:v',
+      'mpeg4',
+      '-c:a',
+      'libmp3lame',
+    ]);
     const message = await world.message();
     const id = await world.publish('media.video', { type: 'video', s3Key, userId: randomUUID(), messageId: message });
 
@@ -138,7 +151,10 @@ describe('notification', () => {
   });
 
   test('Each is logged in notifications', async () => {
-    const { rows } = await world.database.query<{ type: string; success: boolean }>('SELECT type, success FROM notifications WHERE user_id = $1 ORDER BY type', [userId]);
+    const { rows } = await world.database.query<{ type: string; success: boolean }>(
+      'SELECT type, success FROM notifications WHERE user_id = $1 ORDER BY type',
+      [userId],
+    );
     expect(rows).toEqual([
       { type: 'email', success: true },
       { type: 'push', success: true },
@@ -153,14 +169,22 @@ describe('cleanup', () => {
   test('cleanup.stories: expired stories go with their media, fresh ones stay', async () => {
     const key = `uploads/${world.id}/story.jpg`;
     await world.store.put(key, Buffer.from('story'), { contentType: 'image/jpeg' });
-    await world.database.query('INSERT INTO stories (user_id, media_url, created_at) VALUES ($1, $2, $3), ($1, NULL, now())', [randomUUID(), world.store.publicUrl(key), ago(2)]);
+    await world.database.query('INSERT INTO stories (user_id, media_url, created_at) VALUES ($1, $2, $3), ($1, NULL, now())', [
+      randomUUID(),
+      world.store.publicUrl(key),
+      ago(2),
+    ]);
     expect(await world.ended(await world.publish('cleanup.stories', { type: 'stories' }))).toMatchObject({ status: 'done' });
     expect(await count('stories')).toBe(1);
     expect(await world.store.head(key)).toBeUndefined();
   });
 
   test('cleanup.sessions: sessions that nobody used for long go', async () => {
-    await world.database.query('INSERT INTO user_sessions (user_id, device_id, last_active_at, is_active) VALUES ($1, $2, $3, true), ($1, $2, now(), true)', [randomUUID(), randomUUID(), ago(90)]);
+    await world.database.query('INSERT INTO user_sessions (user_id, device_id, last_active_at, is_active) VALUES ($1, $2, $3, true), ($1, $2, now(), true)', [
+      randomUUID(),
+      randomUUID(),
+      ago(90),
+    ]);
     expect(await world.ended(await world.publish('cleanup.sessions', { type: 'sessions' }))).toMatchObject({ status: 'done' });
     expect(await count('user_sessions')).toBe(1);
   });
@@ -183,7 +207,10 @@ describe('cleanup', () => {
   });
 
   test('cleanup.prekeys: used prekeys go', async () => {
-    await world.database.query("INSERT INTO user_prekeys (user_id, prekey_id, public_key, used_at, created_at) VALUES ($1, 1, 'a', $2, $2), ($1, 2, 'b', NULL, now())", [randomUUID(), ago(60)]);
+    await world.database.query(
+      "INSERT INTO user_prekeys (user_id, prekey_id, public_key, used_at, created_at) VALUES ($1, 1, 'a', $2, $2), ($1, 2, 'b', NULL, now())",
+      [randomUUID(), ago(60)],
+    );
     expect(await world.ended(await world.publish('cleanup.prekeys', { type: 'prekeys' }))).toMatchObject({ status: 'done' });
     expect(await count('user_prekeys')).toBe(1);
   });
@@ -192,7 +219,9 @@ describe('cleanup', () => {
     const gone = `media/${randomUUID()}/v1-0000000000000000/full.webp`;
     const kept = `media/${await world.message()}/v1-0000000000000000/full.webp`;
     for (const key of [gone, kept]) await world.store.put(key, Buffer.from('picture'), { contentType: 'image/webp' });
-    expect(await world.ended(await world.publish('cleanup.orphaned_media', { type: 'orphaned_media', data: { olderThanHours: 0 } }))).toMatchObject({ status: 'done' });
+    expect(await world.ended(await world.publish('cleanup.orphaned_media', { type: 'orphaned_media', data: { olderThanHours: 0 } }))).toMatchObject({
+      status: 'done',
+    });
     expect(await world.store.head(gone)).toBeUndefined();
     expect(await world.store.head(kept)).toBeDefined();
   });
@@ -224,7 +253,9 @@ describe('what is not quite an event', () => {
     await world.ended(id);
     await world.ended(await world.publish('notification.push', { ...body, fcmToken: `other-${fcmToken}` }));
     expect(await world.fakes.effects({ service: 'fcm', kind: 'push', key: fcmToken })).toHaveLength(1);
-    expect((await world.deadLetters.list({ limit: 50 })).filter((letter) => letter.messageId === id)).toMatchObject([{ reason: 'id_conflict', source: 'bridge' }]);
+    expect((await world.deadLetters.list({ limit: 50 })).filter((letter) => letter.messageId === id)).toMatchObject([
+      { reason: 'id_conflict', source: 'bridge' },
+    ]);
   });
 
   test('Poison becomes dead letters with reason and head, and its neighbours go on', async () => {
@@ -240,7 +271,12 @@ describe('what is not quite an event', () => {
     ];
     const ids: string[] = [];
     for (const [routingKey, body] of poisons) ids.push(await world.publish(routingKey, body));
-    const neighbour = await world.publish('media.image', { type: 'image', s3Key: 'uploads/nothing-here', userId: randomUUID(), messageId: await world.message() });
+    const neighbour = await world.publish('media.image', {
+      type: 'image',
+      s3Key: 'uploads/nothing-here',
+      userId: randomUUID(),
+      messageId: await world.message(),
+    });
     await world.ended(neighbour);
 
     const letters = new Map((await world.deadLetters.list({ limit: 200 })).map((letter) => [letter.messageId, letter]));
