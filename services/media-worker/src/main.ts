@@ -3,13 +3,17 @@ import { media, mediaHandlers, mediaJobs } from '@backhaul/jobs/media';
 import { createObjectStore, objectStoreOptions } from '@backhaul/object-store';
 import { redisOptions, startWorker } from '@backhaul/queue';
 import { runService } from '@backhaul/runtime';
-import { findToolchain } from './adapters/ffmpeg/toolchain.ts';
+import { checkToolchain, findToolchain } from './adapters/ffmpeg/toolchain.ts';
 import { createScratchFolders } from './adapters/scratch-folders.ts';
 import { mediaWorkerConfig } from './config.ts';
 import { mediaPorts } from './ports.ts';
 
 await runService('media-worker', { env: process.env, config: mediaWorkerConfig }, async ({ config, log, metrics, http, onStop }) => {
-  const toolchain = await findToolchain({ ffmpeg: config.FFMPEG_PATH, ffprobe: config.FFPROBE_PATH });
+  const toolchain = await findToolchain({
+    ffmpeg: config.FFMPEG_PATH,
+    ffprobe: config.FFPROBE_PATH,
+    path: process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin',
+  });
   log.info('ffmpeg found', { ...toolchain });
   if (!toolchain.diesWithParent) log.warn('setpriv (util-linux) is missing: an ffmpeg would outlive a killed worker');
   if (!toolchain.canLimit) log.warn('prlimit (util-linux) is missing: ffmpeg runs without limits of memory and CPU time');
@@ -19,7 +23,7 @@ await runService('media-worker', { env: process.env, config: mediaWorkerConfig }
       want: config.MEDIA_CONCURRENCY + 2,
     });
   }
-  http.addCheck('ffmpeg', () => findToolchain(toolchain), { critical: false });
+  http.addCheck('ffmpeg', () => checkToolchain(toolchain));
 
   const scratch = onStop(await createScratchFolders(config.MEDIA_TEMP_DIR));
   const swept = await scratch.sweep();

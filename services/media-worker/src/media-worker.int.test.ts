@@ -13,7 +13,7 @@ import { findToolchain } from './adapters/ffmpeg/toolchain.ts';
 import { type ScratchFolders, createScratchFolders } from './adapters/scratch-folders.ts';
 import { mediaWorkerConfig } from './config.ts';
 import { mediaPorts } from './ports.ts';
-import { type SampleMedia, sampleMedia } from './sample-media.ts';
+import { PATH, type SampleMedia, sampleMedia } from './sample-media.ts';
 
 /** The handlers on the real adapters: S3 over HTTP, Postgres, ffmpeg, sharp. */
 let samples: SampleMedia;
@@ -29,7 +29,7 @@ beforeAll(async () => {
   await createChatTables(database);
   store = createObjectStore(objectStoreOptions(config));
   scratch = await createScratchFolders(config.MEDIA_TEMP_DIR);
-  const toolchain = await findToolchain({ ffmpeg: config.FFMPEG_PATH, ffprobe: config.FFPROBE_PATH });
+  const toolchain = await findToolchain({ ffmpeg: 'ffmpeg', ffprobe: 'ffprobe', path: PATH });
   ports = mediaPorts(config, { toolchain, scratch, database, store });
 });
 afterAll(async () => {

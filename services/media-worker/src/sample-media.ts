@@ -3,6 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 
+/** Where Debian, macOS and their users keep programs. */
+export const PATH = '/usr/local/bin:/opt/homebrew/bin:/usr/bin:/bin';
+
 /** A folder of generated media, for tests. */
 export interface SampleMedia extends AsyncDisposable {
   readonly folder: string;

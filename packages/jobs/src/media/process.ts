@@ -1,7 +1,8 @@
-import { type JobContext, type JobHandler, type Outcome, PermanentFailure, RetryLater, TimedOut, done, skipped } from '@backhaul/queue/job';
+import { type JobContext, type JobHandler, type Outcome, PermanentFailure, done, skipped } from '@backhaul/queue/job';
 import { failpoint, pause } from '@backhaul/runtime';
 import { type MediaFormat, type MediaKind, carries } from './format.ts';
 import { type DerivativeRecord, type MediaMetadata, PIPELINE_VERSION, derivativeKey, readDone } from './metadata.ts';
+import { noteFailure } from './note-failure.ts';
 import type { FetchOptions, MediaPorts, NotFetched } from './ports.ts';
 
 /** What the handlers read of a media event. */
@@ -67,29 +68,6 @@ export function mediaHandler<Fetched extends Original>(recipe: Recipe<Fetched>):
       throw error;
     }
   };
-}
-
-/**
- * Tells the app through the row that there will be nothing to show: after a
- * permanent failure, and after the last try whatever its failure was. Never in
- * the way of the failure itself, which the job's record keeps.
- */
-async function noteFailure(error: unknown, { messageId, s3Key }: MediaPayload, { ports, signal, lastTry, log }: JobContext<MediaPorts>): Promise<void> {
-  const timedOut = signal.reason instanceof TimedOut;
-  // Taken away, to be run again elsewhere: whoever runs it then decides what the row says.
-  if (signal.aborted && !timedOut) return;
-  const final = !signal.aborted && error instanceof PermanentFailure ? { code: error.code, reason: error.message } : undefined;
-  if (final === undefined && (!lastTry || error instanceof RetryLater)) return;
-  const exhausted = timedOut
-    ? { code: 'timeout', reason: 'processing took too long, several times' }
-    : { code: 'unavailable', reason: 'processing failed several times for reasons that lie with the service' };
-  try {
-    await ports.messages.fail(messageId, { state: 'failed', pipelineVersion: PIPELINE_VERSION, sourceKey: s3Key, ...(final ?? exhausted) });
-  } catch (noting) {
-    // A permanent failure that the row does not tell would show as work in progress for ever: try the whole again while there are tries.
-    if (!lastTry) throw noting;
-    log.warn('the message row could not be told of the failure', { error: noting });
-  }
 }
 
 async function processMedia<Fetched extends Original>(recipe: Recipe<Fetched>, payload: MediaPayload, context: JobContext<MediaPorts>): Promise<Outcome> {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { MediaFormat } from '@backhaul/jobs/media';
 import { PermanentFailure } from '@backhaul/queue/job';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type SampleMedia, inspect, lavfi, sampleMedia, sizeOf, startsFast } from '../sample-media.ts';
+import { PATH, type SampleMedia, inspect, lavfi, sampleMedia, sizeOf, startsFast } from '../sample-media.ts';
 import { type Toolchain, findToolchain } from './ffmpeg/toolchain.ts';
 import { ffmpegTranscoder } from './ffmpeg-transcoder.ts';
 import { magicBytes } from './magic-bytes.ts';
@@ -15,7 +15,7 @@ const { picture, sound, h264 } = lavfi;
 
 beforeAll(async () => {
   samples = await sampleMedia();
-  toolchain = await findToolchain({ ffmpeg: 'ffmpeg', ffprobe: 'ffprobe' });
+  toolchain = await findToolchain({ ffmpeg: 'ffmpeg', ffprobe: 'ffprobe', path: PATH });
 });
 afterAll(() => samples[Symbol.asyncDispose]());
 

@@ -47,6 +47,8 @@ const FORMATS: Readonly<Record<string, MediaFormat>> = {
 export const magicBytes: Formats = {
   async sniff(head) {
     const type = await fileTypeFromBuffer(head.subarray(0, HEAD_BYTES)).catch(() => undefined);
+    // A tag with a cover picture is longer than the head: the sound behind it is out of sight, and nearly always MP3.
+    if (type === undefined && head.subarray(0, 3).toString('latin1') === 'ID3') return 'mp3';
     return type === undefined ? undefined : (FORMATS[type.mime] ?? 'other');
   },
 };

@@ -2,7 +2,7 @@ import { mediaHandler } from '../process.ts';
 import type { OriginalBytes } from '../ports.ts';
 
 /** Largest first; the last one made is the thumbnail. */
-export const IMAGE_VARIANTS = [
+const IMAGE_VARIANTS = [
   { name: 'full', maxPx: 2048 },
   { name: 'medium', maxPx: 1024 },
   { name: 'thumb', maxPx: 320 },

@@ -67,7 +67,7 @@ export async function runChild(toolchain: Toolchain, run: ChildRun): Promise<Chi
   const child = execa(command, args, {
     cwd: run.cwd,
     extendEnv: false,
-    env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C' },
+    env: { PATH: toolchain.path, LC_ALL: 'C' },
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     encoding: 'buffer',
     buffer: false,

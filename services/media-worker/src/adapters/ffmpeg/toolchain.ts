@@ -1,9 +1,14 @@
+import { access, constants } from 'node:fs/promises';
+import { delimiter, resolve } from 'node:path';
 import { execa } from 'execa';
 
 /** The ffmpeg that this process uses, and what guards it. */
 export interface Toolchain {
+  /** Absolute paths, as found at start. */
   readonly ffmpeg: string;
   readonly ffprobe: string;
+  /** Where children look for programs; all that they get of our environment, which holds credentials. */
+  readonly path: string;
   /** As ffmpeg says it: `5.1.9-0+deb12u1`. */
   readonly version: string;
   /** HDR video can be brought to ordinary brightness; without it, it looks washed out. */
@@ -36,7 +41,10 @@ const TONEMAP_FILTERS = ['zscale', 'tonemap'];
  * Looks at the programs once, at start.
  * @throws {ToolchainIncomplete} naming what is missing and what to install
  */
-export async function findToolchain(paths: { readonly ffmpeg: string; readonly ffprobe: string }): Promise<Toolchain> {
+export async function findToolchain(programs: { readonly ffmpeg: string; readonly ffprobe: string; readonly path: string }): Promise<Toolchain> {
+  const { path } = programs;
+  const [ffmpeg, ffprobe] = await Promise.all([locate(programs.ffmpeg, path), locate(programs.ffprobe, path)]);
+  const paths = { ffmpeg, ffprobe, path };
   const [banner, encoders, filters] = await Promise.all([
     read(paths.ffmpeg, ['-version']),
     read(paths.ffmpeg, ['-hide_banner', '-encoders']),
@@ -55,6 +63,28 @@ export async function findToolchain(paths: { readonly ffmpeg: string; readonly f
   };
 }
 
+/**
+ * Resolves while the programs can be started. Looks at the files only: starting
+ * ffmpeg costs a tenth of a second of CPU, and probes come every few seconds.
+ */
+export async function checkToolchain({ ffmpeg, ffprobe, path }: Toolchain): Promise<void> {
+  await Promise.all([locate(ffmpeg, path), locate(ffprobe, path)]);
+}
+
+/** Finds a program as a shell would. */
+async function locate(program: string, path: string): Promise<string> {
+  const folders = program.includes('/') ? [''] : path.split(delimiter);
+  for (const folder of folders) {
+    const candidate = resolve(folder, program);
+    const found = await access(candidate, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (found) return candidate;
+  }
+  throw new ToolchainIncomplete(`the program ${program} cannot be started: it is not there, or may not be executed`);
+}
+
 /** Rows look like ` V....D libx264   H.264 ..`: flags, name, description. */
 function lists(listing: string, name: string): boolean {
   return listing.split('\n').some((row) => row.trim().split(/\s+/)[1] === name);
@@ -62,7 +92,6 @@ function lists(listing: string, name: string): boolean {
 
 async function read(program: string, args: readonly string[]): Promise<string> {
   const result = await execa(program, args, { reject: false, timeout: 20_000, stdin: 'ignore' });
-  if (result.code === 'ENOENT' || result.code === 'EACCES') throw new ToolchainIncomplete(`the program ${program} cannot be started (${result.code})`);
   if (result.failed) throw new ToolchainIncomplete(`${program} ${args.join(' ')} failed: ${result.shortMessage}`);
   return result.stdout;
 }
