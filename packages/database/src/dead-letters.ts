@@ -69,8 +69,9 @@ export function createDeadLetters(database: Database): DeadLetters {
   return {
     async poison(messages) {
       if (messages.length === 0) return;
-      // One row per key in a statement, or Postgres refuses to update a row twice (21000).
-      const unique = [...new Map(messages.map((m) => [`${m.messageId} ${m.reason} ${m.bodyHash.toString('hex')}`, m])).values()];
+      // One row per key in a statement, or Postgres refuses to update a row twice (21000); in one order everywhere, or two bridges deadlock.
+      const byKey = new Map(messages.map((m) => [`${m.messageId} ${m.reason} ${m.bodyHash.toString('hex')}`, m]));
+      const unique = [...byKey].toSorted(([left], [right]) => (left < right ? -1 : 1)).map(([, m]) => m);
       await database.query(
         `INSERT INTO backhaul.dead_letters AS d (message_id, source, queue, routing_key, reason, error, body_head, body_bytes, body_hash)
          SELECT m, 'bridge', q, k, r, e, h, b, s FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::bytea[], $7::int[], $8::bytea[]) AS t(m, q, k, r, e, h, b, s)

@@ -93,7 +93,10 @@ export function createJobs(database: Database): Jobs {
     },
     async touchOpen(messageIds) {
       const { rows } = await database.query<{ message_id: string }>(
-        `UPDATE backhaul.jobs SET updated_at = now() WHERE message_id = ANY($1::text[]) AND finished_at IS NULL RETURNING message_id`,
+        // Locked in one order: the reconcilers of two bridges walk the same rows.
+        `UPDATE backhaul.jobs SET updated_at = now() WHERE message_id IN (
+           SELECT message_id FROM backhaul.jobs WHERE message_id = ANY($1::text[]) AND finished_at IS NULL ORDER BY message_id FOR UPDATE)
+         RETURNING message_id`,
         [messageIds],
       );
       return new Set(rows.map((row) => row.message_id));
@@ -141,7 +144,8 @@ export function createJobs(database: Database): Jobs {
 export async function recordJobs(client: Queryable, batch: readonly NewJob[]): Promise<RecordOutcome[]> {
   const first = new Map<string, NewJob>();
   for (const job of batch) if (!first.has(job.messageId)) first.set(job.messageId, job);
-  const jobs = [...first.values()];
+  // In one order everywhere: two batches that hold the same messages (a redelivery to another bridge) would otherwise deadlock.
+  const jobs = [...first.values()].toSorted((left, right) => (left.messageId < right.messageId ? -1 : 1));
   // One JSON text instead of seven arrays: pg escapes arrays element by element, which costs the bridge more than the insert costs Postgres.
   const entries = jobs.map(
     (job) =>
