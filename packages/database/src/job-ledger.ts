@@ -34,8 +34,7 @@ const APPEND = (entry: string) => `history = (CASE WHEN jsonb_array_length(histo
 
 /** The ledger over `backhaul.jobs`. Every write names the attempt, so a superseded worker's write changes nothing. */
 export function createJobLedger(database: Database): JobLedger {
-  const entry = (event: HistoryEntry['event'], details: Readonly<Record<string, unknown>>) =>
-    JSON.stringify([{ at: new Date().toISOString(), event, ...details }]);
+  const entry = (event: HistoryEntry['event'], details: Readonly<Record<string, unknown>>) => storable([{ at: new Date().toISOString(), event, ...details }]);
   return {
     async start(messageId, worker) {
       const { rows } = await database.query<Omit<StartedJob, 'state'>>(
@@ -52,7 +51,7 @@ export function createJobLedger(database: Database): JobLedger {
       const { rowCount } = await database.query(
         `UPDATE backhaul.jobs SET status = $3, result = $4, error = NULL, finished_at = now(), updated_at = now(), ${APPEND('$5')}
          WHERE message_id = $1 AND attempts = $2 AND finished_at IS NULL`,
-        [messageId, attempt, status, result, entry('finished', { attempt, status })],
+        [messageId, attempt, status, storable(result), entry('finished', { attempt, status })],
       );
       return rowCount === 1;
     },
@@ -60,13 +59,7 @@ export function createJobLedger(database: Database): JobLedger {
       const { rowCount } = await database.query(
         `UPDATE backhaul.jobs SET status = 'retrying', failures = failures + 1, error = $3, due_at = now() + $4 * interval '1 millisecond', updated_at = now(), ${APPEND('$5')}
          WHERE message_id = $1 AND attempts = $2 AND finished_at IS NULL`,
-        [
-          messageId,
-          attempt,
-          error as unknown as Record<string, unknown>,
-          delayMs,
-          entry('failed', { attempt, code: error.code, message: error.message, retryInMs: delayMs }),
-        ],
+        [messageId, attempt, storable(error), delayMs, entry('failed', { attempt, code: error.code, message: error.message, retryInMs: delayMs })],
       );
       return rowCount === 1;
     },
@@ -85,6 +78,18 @@ export function createJobLedger(database: Database): JobLedger {
   };
 }
 
+/**
+ * JSON that jsonb takes. It refuses NUL characters and half surrogate pairs,
+ * and a run whose end is refused is run again, for ever; a tag in a media file
+ * or the output of a child process is enough to bring one.
+ */
+function storable(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) => {
+    if (typeof inner === 'bigint') return String(inner);
+    return typeof inner === 'string' ? inner.replaceAll('\u0000', '').toWellFormed() : inner;
+  });
+}
+
 async function buryJob(
   client: Queryable,
   messageId: string,
@@ -94,7 +99,7 @@ async function buryJob(
   const { rowCount } = await client.query(
     `UPDATE backhaul.jobs SET status = 'dead', failures = failures + 1, error = $3, finished_at = now(), updated_at = now(), ${APPEND('$4')}
      WHERE message_id = $1 AND ($2::int IS NULL OR attempts = $2) AND finished_at IS NULL`,
-    [messageId, attempt ?? null, failure.error as unknown as Record<string, unknown>, failure.entry],
+    [messageId, attempt ?? null, storable(failure.error), failure.entry],
   );
   if (rowCount === 1) await insertDeadJob(client, messageId, failure.reason);
   return rowCount === 1;

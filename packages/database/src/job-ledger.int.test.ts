@@ -1,0 +1,115 @@
+import { type TestDatabase, testDatabase } from '@backhaul/testing/database';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createDeadLetters } from './dead-letters.ts';
+import { type JobLedger, createJobLedger } from './job-ledger.ts';
+import { type Jobs, createJobs } from './jobs.ts';
+import { newJob } from './test-jobs.ts';
+
+let world: TestDatabase;
+let jobs: Jobs;
+let ledger: JobLedger;
+beforeAll(async () => {
+  world = await testDatabase();
+  jobs = createJobs(world.database);
+  ledger = createJobLedger(world.database);
+});
+afterAll(() => world.close());
+
+async function recorded(): Promise<string> {
+  const job = newJob({ payloadJson: '{"n":1}' });
+  await jobs.record([job]);
+  return job.messageId;
+}
+
+const error = { name: 'Error', code: 'broken', message: 'it broke' };
+
+describe('A run', () => {
+  test('is opened with the payload, and closed once', async () => {
+    const id = await recorded();
+    expect(await ledger.start(id, 'host:1')).toMatchObject({ state: 'started', name: 'media.process-image', payload: { n: 1 }, attempt: 1, failures: 0 });
+    expect(await jobs.find(id)).toMatchObject({ status: 'active', attempts: 1 });
+    expect(await ledger.finish(id, 1, { status: 'done', result: { width: 5 } })).toBe(true);
+    expect(await ledger.finish(id, 1, { status: 'done', result: { width: 6 } })).toBe(false);
+    expect(await jobs.find(id)).toMatchObject({ status: 'done', result: { width: 5 }, error: null, finishedAt: expect.any(Date) as Date });
+    expect(await ledger.start(id, 'host:1')).toEqual({ state: 'finished' });
+  });
+
+  test('of a job that nobody recorded is not opened', async () => {
+    expect(await ledger.start('nobody', 'host:1')).toEqual({ state: 'missing' });
+  });
+
+  test('that failed counts a failure; one that was put off does not', async () => {
+    const id = await recorded();
+    await ledger.start(id, 'w');
+    expect(await ledger.retry(id, 1, { error, delayMs: 5_000 })).toBe(true);
+    const failed = await jobs.find(id);
+    expect(failed).toMatchObject({ status: 'retrying', failures: 1, error, finishedAt: null });
+    expect((failed?.dueAt?.getTime() ?? 0) - Date.now()).toBeGreaterThan(3_000);
+    expect(await ledger.start(id, 'w')).toMatchObject({ attempt: 2, failures: 1 });
+    expect(await ledger.postpone(id, 2, { code: 'rate_limited', message: 'later', delayMs: 0 })).toBe(true);
+    expect(await ledger.start(id, 'w')).toMatchObject({ attempt: 3, failures: 1 });
+    expect((await jobs.find(id))?.history.map((entry) => entry.event)).toEqual(['started', 'failed', 'started', 'postponed', 'started']);
+  });
+
+  test('that was superseded changes nothing any more, in any way', async () => {
+    const id = await recorded();
+    await ledger.start(id, 'old');
+    await ledger.start(id, 'new');
+    expect(await ledger.finish(id, 1, { status: 'done', result: {} })).toBe(false);
+    expect(await ledger.retry(id, 1, { error, delayMs: 1 })).toBe(false);
+    expect(await ledger.postpone(id, 1, { code: 'x', message: 'x', delayMs: 1 })).toBe(false);
+    expect(await ledger.bury(id, 1, { reason: 'exhausted', error })).toBe(false);
+    expect(await jobs.find(id)).toMatchObject({ status: 'active', attempts: 2, failures: 0 });
+    expect(await createDeadLetters(world.database).list({ limit: 10 })).not.toContainEqual(expect.objectContaining({ messageId: id }));
+    expect(await ledger.finish(id, 2, { status: 'skipped', result: { reason: 'gone' } })).toBe(true);
+  });
+
+  test('is buried with its dead letter, once; a stalled one by whoever notices', async () => {
+    const id = await recorded();
+    await ledger.start(id, 'w');
+    const buried = await Promise.all([ledger.bury(id, undefined, { reason: 'stalled', error }), ledger.bury(id, undefined, { reason: 'stalled', error })]);
+    expect(buried.toSorted()).toEqual([false, true]);
+    expect(await jobs.find(id)).toMatchObject({ status: 'dead', failures: 1, error });
+    const letters = (await createDeadLetters(world.database).list({ limit: 100 })).filter((letter) => letter.messageId === id);
+    expect(letters).toMatchObject([{ source: 'worker', reason: 'stalled', payload: { n: 1 }, attempts: 1, seen: 1 }]);
+    expect(letters[0]?.history?.map((entry) => entry.event)).toEqual(['started', 'finished']);
+  });
+
+  test('opened by twenty workers at once is theirs one after the other: only the last may close it', async () => {
+    const id = await recorded();
+    const starts = await Promise.all(Array.from({ length: 20 }, () => ledger.start(id, 'w')));
+    const attempts = starts.map((start) => (start.state === 'started' ? start.attempt : 0));
+    expect(attempts.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
+    const closed = await Promise.all(attempts.map((attempt) => ledger.finish(id, attempt, { status: 'done', result: { attempt } })));
+    expect(closed.filter(Boolean)).toHaveLength(1);
+    expect((await jobs.find(id))?.result).toEqual({ attempt: 20 });
+  });
+});
+
+test('The history keeps the newest hundred entries', async () => {
+  const id = await recorded();
+  for (let attempt = 1; attempt <= 60; attempt += 1) {
+    await ledger.start(id, 'w');
+    await ledger.postpone(id, attempt, { code: 'later', message: String(attempt), delayMs: 0 });
+  }
+  const history = (await jobs.find(id))?.history ?? [];
+  expect(history).toHaveLength(100);
+  expect(history.at(-1)).toMatchObject({ event: 'postponed', message: '60' });
+});
+
+test('Text that jsonb cannot hold does not keep a run open: it would be run again for ever', async () => {
+  const hostile = { text: 'NUL \u0000 and half a pair \ud800', count: 1n, list: ['\u0000'] };
+  const finished = await recorded();
+  await ledger.start(finished, 'w');
+  expect(await ledger.finish(finished, 1, { status: 'done', result: hostile })).toBe(true);
+  expect((await jobs.find(finished))?.result).toEqual({ text: 'NUL  and half a pair \ufffd', count: '1', list: [''] });
+
+  const failed = await recorded();
+  const hostileError = { name: 'Error', message: 'ffmpeg said \u0000\udfff', cause: { name: 'Error', message: '\u0000' } };
+  await ledger.start(failed, 'w\u0000');
+  expect(await ledger.retry(failed, 1, { error: hostileError, delayMs: 0 })).toBe(true);
+  await ledger.start(failed, 'w');
+  expect(await ledger.postpone(failed, 2, { code: 'x', message: '\u0000', delayMs: 0 })).toBe(true);
+  await ledger.start(failed, 'w');
+  expect(await ledger.bury(failed, 3, { reason: 'exhausted', error: hostileError })).toBe(true);
+});
