@@ -30,7 +30,7 @@ export interface Database extends Queryable {
   close(): Promise<void>;
 }
 
-/** Postgres did not answer: the network, a restart, too many connections. Transient. */
+/** Postgres did not answer, or chose this transaction as a deadlock's victim: the network, a restart, too many connections. Transient. */
 export class DatabaseUnavailable extends Error {
   readonly code = 'database_unavailable';
 
@@ -89,7 +89,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       try {
         await run(client, 'BEGIN');
         const result = await work({ query: (sql, values) => run(client, sql, values) });
-        await run(client, 'COMMIT');
+        await commit(client);
         return result;
       } catch (error) {
         await run(client, 'ROLLBACK').catch((rollbackError: unknown) => {
@@ -111,11 +111,19 @@ export function createDatabase(options: DatabaseOptions): Database {
   };
 }
 
-/** SQLSTATE classes that say "not now": connection (08), resources (53), operator intervention (57, without 57014 query_canceled). */
+/** Commits. After a statement whose failure `work` swallowed, COMMIT succeeds as a rollback: the caller must not take that for done. */
+async function commit(client: pg.PoolClient): Promise<void> {
+  const { command } = await client.query('COMMIT').catch((error: unknown) => {
+    throw classify(error);
+  });
+  if (command !== 'COMMIT') throw new Error('the transaction was rolled back: one of its statements failed before');
+}
+
+/** SQLSTATE classes that say "not now": connection (08), deadlock or serialization (40), resources (53), operator intervention (57, without 57014 query_canceled). */
 function classify(error: unknown): unknown {
   if (error instanceof pg.DatabaseError) {
     const code = error.code ?? '';
-    return (/^(08|53|57)/.test(code) && code !== '57014') || code === '25006' ? new DatabaseUnavailable(error) : error;
+    return (/^(08|40|53|57)/.test(code) && code !== '57014') || code === '25006' ? new DatabaseUnavailable(error) : error;
   }
   return error instanceof DeadlineExceeded || error instanceof Error ? new DatabaseUnavailable(error) : error;
 }
