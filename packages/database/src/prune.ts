@@ -23,7 +23,9 @@ export interface Pruned {
  * @throws {RangeError} when `olderThanMs` is below 48 h
  */
 export async function pruneFinished(database: Database, options: { olderThanMs: number; batchSize: number; signal?: AbortSignal }): Promise<Pruned> {
-  if (options.olderThanMs < MIN_RETENTION_MS) throw new RangeError(`the retention must be at least ${MIN_RETENTION_MS} ms (48 h), got ${options.olderThanMs}`);
+  // Negated, so that NaN does not pass.
+  if (!(options.olderThanMs >= MIN_RETENTION_MS))
+    throw new RangeError(`the retention must be at least ${MIN_RETENTION_MS} ms (48 h), got ${options.olderThanMs}`);
   const jobs = await createJobs(database).prune(options);
   let effects = 0;
   while (!options.signal?.aborted) {

@@ -1,0 +1,62 @@
+import { type TestDatabase, testDatabase } from '@backhaul/testing/database';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createEffects } from './effects.ts';
+import { createJobRuns } from './job-runs.ts';
+import { createJobs } from './jobs.ts';
+import { MIN_RETENTION_MS, pruneFinished } from './prune.ts';
+import { newJob } from './test-jobs.ts';
+
+let world: TestDatabase;
+beforeAll(async () => {
+  world = await testDatabase();
+});
+afterAll(() => world.close());
+
+test('A retention below 48 h is refused: a message that comes again would run again', async () => {
+  await expect(pruneFinished(world.database, { olderThanMs: MIN_RETENTION_MS - 1, batchSize: 10 })).rejects.toThrow(RangeError);
+  await expect(pruneFinished(world.database, { olderThanMs: Number.NaN, batchSize: 10 })).rejects.toThrow(RangeError);
+});
+
+test('What finished within the retention stays, and so does what is open; the rest goes, in batches', async () => {
+  const ids = ['old-done', 'old-done-2', 'old-done-3', 'late-done', 'old-open', 'new-done'];
+  await createJobs(world.database).record(ids.map((messageId) => newJob({ messageId })));
+  const set = (id: string, receivedHours: number, finishedHours: number | null) =>
+    world.database.query(
+      `UPDATE backhaul.jobs SET received_at = now() - $2 * interval '1 hour', finished_at = now() - $3::float * interval '1 hour', status = CASE WHEN $3::float IS NULL THEN 'queued' ELSE 'done' END WHERE message_id = $1`,
+      [id, receivedHours, finishedHours],
+    );
+  for (const id of ['old-done', 'old-done-2', 'old-done-3']) await set(id, 100, 49);
+  await set('late-done', 100, 47);
+  await set('old-open', 1_000, null);
+  await set('new-done', 1, 1);
+  const effects = createEffects(world.database);
+  for (const id of ['old-done', 'late-done', 'nobody']) await effects.claim(`push:${id}`, { messageId: id, leaseMs: 1 });
+  await effects.claim('push:new', { messageId: 'also-nobody', leaseMs: 1 });
+  await world.database.query(
+    `UPDATE backhaul.effects SET created_at = now() - interval '100 hours', updated_at = now() - interval '100 hours' WHERE effect_key <> 'push:new'`,
+  );
+
+  const pruned = await pruneFinished(world.database, { olderThanMs: MIN_RETENTION_MS, batchSize: 2 });
+
+  expect(pruned).toEqual({ jobs: 3, effects: 2, deadLetters: 0, jobRuns: 0 });
+  const { rows } = await world.database.query<{ message_id: string }>('SELECT message_id FROM backhaul.jobs ORDER BY 1');
+  expect(rows.map((row) => row.message_id)).toEqual(['late-done', 'new-done', 'old-open']);
+  const { rows: kept } = await world.database.query<{ effect_key: string }>('SELECT effect_key FROM backhaul.effects ORDER BY 1');
+  expect(kept.map((row) => row.effect_key)).toEqual(['push:late-done', 'push:new']);
+});
+
+test('A fire is noted once however many schedulers run, and the latest one of a schedule is never pruned', async () => {
+  const pool = world.open({ poolSize: 6 });
+  const fire = (hour: number) => {
+    const scheduledFor = new Date(Date.UTC(2026, 0, 1, hour));
+    return Promise.all(
+      Array.from({ length: 6 }, () => createJobRuns(pool).begin({ jobName: 'cleanup.x', scheduledFor, job: newJob({ messageId: `run:${hour}` }) })),
+    );
+  };
+  expect((await fire(1)).filter(Boolean)).toHaveLength(1);
+  expect((await fire(2)).filter(Boolean)).toHaveLength(1);
+  await world.database.query(`UPDATE backhaul.job_runs SET created_at = now() - interval '1 year'`);
+  const runs = createJobRuns(world.database);
+  expect(await runs.prune({ olderThanMs: 1_000 })).toBe(1);
+  expect(await runs.latest()).toEqual(new Map([['cleanup.x', new Date(Date.UTC(2026, 0, 1, 2))]]));
+});
