@@ -341,12 +341,16 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
       const key = `.backhaul/round-trip/${randomUUID()}`;
       const sent = Buffer.from(key);
       await store.put(key, sent, { contentType: 'text/plain', ifNoneMatch: true });
-      const { body } = await store.get(key, { maxBytes: sent.length });
-      if (!body.equals(sent)) throw new StoreUnavailable('round trip', new Error(`${sent.length} bytes were stored but other bytes came back`));
-      const second = await store.put(key, sent, { contentType: 'text/plain', ifNoneMatch: true });
-      await guarded(`delete ${key}`, key, { timeoutMs: smallMs }, (signal) =>
-        client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }),
-      );
+      let second: 'created' | 'exists';
+      try {
+        const { body } = await store.get(key, { maxBytes: sent.length });
+        if (!body.equals(sent)) throw new StoreUnavailable('round trip', new Error(`${sent.length} bytes were stored but other bytes came back`));
+        second = await store.put(key, sent, { contentType: 'text/plain', ifNoneMatch: true });
+      } finally {
+        await guarded(`delete ${key}`, key, { timeoutMs: smallMs }, (signal) =>
+          client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }),
+        );
+      }
       return { key, durationMs: Math.round(performance.now() - startedAt), conditionalPut: second === 'exists' };
     },
     async close() {

@@ -178,6 +178,12 @@ test('a message that was deleted, even while its media were made, keeps nothing'
   expect(await image()).toMatchObject({ status: 'skipped', reason: 'message_missing' });
 });
 
+test('characters that Postgres cannot store do not keep a reason from the row', async () => {
+  const { messageId, row } = await message(undefined);
+  await ports.messages.fail(messageId, { state: 'failed', pipelineVersion: 1, sourceKey: 'a\0b\\u0000', code: 'corrupt', reason: 'half \ud800' });
+  expect((await row()).media_metadata).toMatchObject({ processing: { sourceKey: 'a\ufffdb\\u0000', reason: 'half \ufffd' } });
+});
+
 test('no work in progress is left on the disk', async () => {
   const root = join(samples.folder, 'scratch');
   const [own] = await readdir(root);

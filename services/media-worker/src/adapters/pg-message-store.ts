@@ -22,7 +22,7 @@ export function pgMessageStore(database: Queryable): Messages {
            WHERE id = $1 AND deleted_at IS NULL RETURNING id)
          SELECT EXISTS (SELECT FROM stored) AS stored FROM (SELECT 1) one
          WHERE EXISTS (SELECT FROM stored) OR EXISTS (SELECT FROM messages WHERE id = $1)`,
-        [messageId, JSON.stringify(metadata), mediaUrl, thumbnailUrl],
+        [messageId, toJsonb(metadata), mediaUrl, thumbnailUrl],
       );
       const row = rows[0];
       return row === undefined ? 'missing' : row.stored ? 'stored' : 'deleted';
@@ -30,8 +30,13 @@ export function pgMessageStore(database: Queryable): Messages {
     async fail(messageId, processing) {
       await database.query(`UPDATE messages SET media_metadata = ${MERGED}, updated_at = now() WHERE id = $1 AND deleted_at IS NULL`, [
         messageId,
-        JSON.stringify({ processing }),
+        toJsonb({ processing }),
       ]);
     },
   };
+}
+
+/** Postgres refuses two things that JSON allows, and that a hostile file name or an error message may bring along: NUL and half surrogates. */
+function toJsonb(value: object): string {
+  return JSON.stringify(value, (_key, part: unknown) => (typeof part === 'string' ? part.toWellFormed().replaceAll('\0', '\uFFFD') : part));
 }
