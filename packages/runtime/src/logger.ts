@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import winston from 'winston';
@@ -15,6 +16,12 @@ export interface Logger {
   child(fields: LogFields): Logger;
 }
 
+/** The logger that a process has one of. */
+export interface RootLogger extends Logger {
+  /** Writes out what the files do not have yet; nothing can be logged afterwards. */
+  close(): Promise<void>;
+}
+
 /** How a process logs. */
 export interface LoggerOptions {
   readonly service: string;
@@ -24,13 +31,13 @@ export interface LoggerOptions {
 }
 
 /** Makes the process's root logger: JSON lines on standard output, and to files where `dir` is given. */
-export function createLogger(options: LoggerOptions): Logger {
-  const transports: winston.transport[] = [new winston.transports.Console()];
+export function createLogger(options: LoggerOptions): RootLogger {
+  const files: winston.transport[] = [];
   if (options.dir !== undefined) {
     mkdirSync(options.dir, { recursive: true });
     // Bounded, or a process that logs errors for a week fills the disk that the media work needs.
     const rotation = { maxsize: 50 * 1024 * 1024, maxFiles: 5, tailable: true };
-    transports.push(
+    files.push(
       new winston.transports.File({ filename: join(options.dir, 'error.log'), level: 'error', ...rotation }),
       new winston.transports.File({ filename: join(options.dir, 'combined.log'), ...rotation }),
     );
@@ -39,9 +46,16 @@ export function createLogger(options: LoggerOptions): Logger {
     level: options.level,
     format: winston.format.combine(winston.format.timestamp(), winston.format.json()),
     defaultMeta: { service: options.service, pid: process.pid },
-    transports,
+    transports: [new winston.transports.Console(), ...files],
   });
-  return adapt(root);
+  return {
+    ...adapt(root),
+    async close() {
+      const written = files.map((file) => once(file, 'finish'));
+      root.end();
+      await Promise.all(written);
+    },
+  };
 }
 
 /** A logger that writes nothing, for tests and for callers that have none. */
@@ -58,7 +72,7 @@ export const silentLogger: Logger = {
  * message, where it was thrown, and the same of its causes (at most five deep).
  */
 export function describeError(error: unknown, depth = 0): { name: string; message: string; code?: string; stack?: string; cause?: unknown } {
-  if (!(error instanceof Error)) return { name: 'NotAnError', message: String(error).slice(0, 500) };
+  if (!(error instanceof Error)) return { name: 'NotAnError', message: asText(error).slice(0, 500) };
   const code = (error as { code?: unknown }).code;
   return {
     name: error.name,
@@ -67,6 +81,15 @@ export function describeError(error: unknown, depth = 0): { name: string; messag
     ...(depth === 0 && error.stack !== undefined ? { stack: error.stack.split('\n').slice(1, 6).join('\n') } : {}),
     ...(error.cause !== undefined && depth < 5 ? { cause: describeError(error.cause, depth + 1) } : {}),
   };
+}
+
+/** `String` throws for an object without a usable toString, and what describes a failure must not fail. */
+function asText(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
 }
 
 function adapt(logger: winston.Logger): Logger {

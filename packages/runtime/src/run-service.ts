@@ -65,6 +65,7 @@ export async function runService<Schema extends z.ZodType<ServiceConfig>>(
   const log = createLogger({ service: name, level: config.LOG_LEVEL, dir: config.LOG_DIR });
   if (config.FAILPOINT !== undefined && config.NODE_ENV === 'production') {
     log.error('FAILPOINT is set in production: refused');
+    await withDeadline('writing the log files', 1_000, log.close()).catch(() => undefined);
     return exit(78);
   }
   armFailpoint(config.FAILPOINT);
@@ -107,6 +108,8 @@ export async function runService<Schema extends z.ZodType<ServiceConfig>>(
         exitCode = 1;
       }
       await withDeadline('closing the HTTP face', 1_000, http.close()).catch(() => undefined);
+      // The files are written behind: leaving at once would lose the lines that say why.
+      await withDeadline('writing the log files', 1_000, log.close()).catch(() => undefined);
       exit(exitCode);
     })();
     return stopping;
