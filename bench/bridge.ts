@@ -37,7 +37,7 @@ const bullJob = (messageId: string, data: unknown = { messageId }) => ({
   opts: { jobId: jobIdOf(messageId), priority: 999 },
 });
 
-const stack = await startStack({ dir: '.backhaul/bench', only: ['redis', 'rabbitmq', 'postgres'] });
+const stack = await startStack({ dir: '.backhaul/bench', durable: true, only: ['redis', 'rabbitmq', 'postgres'] });
 const samples = createSamples();
 try {
   const connection = await createConnection({ url: stack.env['RABBITMQ_URL'] ?? '', name: 'bench', log });

@@ -92,11 +92,24 @@ export async function createWorld(base: Readonly<Record<string, string>>, fakes:
         { timeoutMs, intervalMs: 50 },
       );
     },
+    /** Waits until at least `count` jobs are recorded. */
+    allRecorded(count: number, timeoutMs = 30_000): Promise<void> {
+      return eventually(
+        async () => {
+          const { rows } = await database.query<{ count: number }>('SELECT count(*)::int AS count FROM backhaul.jobs');
+          const recorded = rows[0]?.count ?? 0;
+          if (recorded < count) throw new Error(`${recorded} of ${count} recorded`);
+        },
+        { timeoutMs, intervalMs: 10 },
+      );
+    },
     /** Waits until no job is open and `count` are recorded. */
     async allEnded(count: number, timeoutMs = 120_000): Promise<{ status: string; count: number }[]> {
       return eventually(
         async () => {
-          const { rows } = await database.query<{ status: string; count: number }>('SELECT status, count(*)::int AS count FROM backhaul.jobs GROUP BY status ORDER BY status');
+          const { rows } = await database.query<{ status: string; count: number }>(
+            'SELECT status, count(*)::int AS count FROM backhaul.jobs GROUP BY status ORDER BY status',
+          );
           const recorded = rows.reduce((sum, row) => sum + row.count, 0);
           const open = rows.filter((row) => !ENDED.has(row.status));
           if (recorded < count || open.length > 0) throw new Error(`${recorded} of ${count} recorded: ${JSON.stringify(rows)}`);
@@ -104,6 +117,12 @@ export async function createWorld(base: Readonly<Record<string, string>>, fakes:
         },
         { timeoutMs, intervalMs: 100 },
       );
+    },
+    /** Deletes a work queue on the broker, with what is in it. */
+    async deleteWorkQueue(queue: string): Promise<void> {
+      const channel = await connection.openChannel();
+      await channel.deleteQueue(`flow_${id}.${queue}`);
+      await channel.close();
     },
     /** Looks into the Bull queues. */
     producer: () => createProducer({ redis: redisOptions(loadConfig(z.object(redisEnv), env)), prefix: env['QUEUE_PREFIX'] ?? '', log: silentLogger }),

@@ -8,8 +8,10 @@ import { bridgeCounter, createBridge } from './bridge.ts';
 import { bridgeConfig } from './config.ts';
 import { createDeadQueueHandler } from './dead-queue.ts';
 import { createGate, createPressure } from './gate.ts';
+import { keepHeapSmall } from './heap.ts';
 import { startReconciler } from './reconcile.ts';
 
+keepHeapSmall();
 await runService('bridge', { env: process.env, config: bridgeConfig }, async ({ config, log, metrics, http, onStop }) => {
   const database = onStop(
     createDatabase({

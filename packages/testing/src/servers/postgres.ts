@@ -1,12 +1,11 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { chownSync, existsSync } from 'node:fs';
+import { chownSync, existsSync, lstatSync } from 'node:fs';
 import { chmod, mkdir, rename, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { controlServer } from '../server-process.ts';
 import type { ServerControl } from '../server-process.ts';
+import { elsewhere } from './elsewhere.ts';
 import { findBinary } from './find-binary.ts';
 import { handshake } from './handshake.ts';
 
@@ -34,6 +33,8 @@ export async function postgresServer(options: { dir: string; port: number; durab
     dir,
     user,
     async command() {
+      // A wiped one elsewhere is gone with its folder.
+      await ownFolder(base, user);
       if (!existsSync(data)) await createCluster(base, data, user);
       const settings = {
         listen_addresses: '127.0.0.1',
@@ -59,7 +60,11 @@ export async function postgresServer(options: { dir: string; port: number; durab
     stopTimeoutMs: 15_000,
     // Each backend is its own process group; SIGQUIT makes the postmaster end them all at once.
     reapSignal: 'QUIT',
-    wipe: () => rm(data, { recursive: true, force: true }),
+    async wipe() {
+      await rm(data, { recursive: true, force: true });
+      // Else an empty folder stays in the temporary folder.
+      if (!base.startsWith(dir)) await rm(base, { recursive: true, force: true });
+    },
   });
 }
 
@@ -84,18 +89,24 @@ function postgresUser(): User {
 /** A folder that the server's user can reach: in the stack's folder, or in the system's temporary folder. */
 async function dataFolder(dir: string, user: User | undefined, report: (line: string) => void): Promise<string> {
   const wanted = join(dir, 'postgres');
-  await mkdir(wanted, { recursive: true });
+  await ownFolder(wanted, user);
   if (!user) return wanted;
-  chownSync(wanted, user.uid, user.gid);
   const entered = spawnSync('/bin/sh', ['-c', 'cd "$1" && : > .reachable && rm .reachable', 'sh', wanted], { ...user, stdio: 'ignore', cwd: '/' });
   if (entered.status === 0) return wanted;
   // A clone under /root, for example: the user postgres cannot enter it, whoever owns the folder inside.
-  const name = createHash('sha256').update(dir).digest('hex').slice(0, 12);
-  const folder = join(tmpdir(), `backhaul-postgres-${name}`);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  chownSync(folder, user.uid, user.gid);
+  const folder = elsewhere(dir, 'postgres');
+  await ownFolder(folder, user);
   report(`the user postgres cannot enter ${dirname(dir)}, so its data is in ${folder}`);
   return folder;
+}
+
+/** Makes the folder and gives it to the user; refuses one that is somebody else's, as the temporary folder is open to all. */
+async function ownFolder(folder: string, user: User | undefined): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  if (!user) return;
+  const present = lstatSync(folder);
+  if (!present.isDirectory() || (present.uid !== 0 && present.uid !== user.uid)) throw new Error(`${folder} belongs to somebody else; remove it`);
+  chownSync(folder, user.uid, user.gid);
 }
 
 // The path of a Unix socket is limited to 107 bytes; deep project folders exceed that.
