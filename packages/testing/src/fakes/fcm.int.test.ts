@@ -20,7 +20,7 @@ class FakeAgent extends Agent {
   override createConnection(...[options, callback]: Parameters<Agent['createConnection']>): Duplex | null | undefined {
     const { port } = new URL(stack.env['FCM_BASE_URL'] ?? '');
     const ca = readFileSync(stack.env['FCM_CA_FILE'] ?? '', 'utf8');
-    return super.createConnection({ ...options, host: '127.0.0.1', port: Number(port), ca } as typeof options, callback);
+    return super.createConnection({ ...options, host: '127.0.0.1', port: Number(port), ca }, callback);
   }
 }
 

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { controlServer } from '../server-process.ts';
 import type { ServerControl } from '../server-process.ts';
+import { elsewhere } from './elsewhere.ts';
 import { findBinary } from './find-binary.ts';
 import { handshake } from './handshake.ts';
 
@@ -29,7 +30,8 @@ export function rabbitmqServer(options: {
   epmdPort: number;
 }): RabbitmqControl {
   const { dir, port, distPort, epmdPort } = options;
-  const base = join(dir, 'rabbitmq');
+  // Its disk monitor puts the path in single quotes for a shell, and waits for ever when it holds one itself.
+  const base = /['"\\]/.test(dir) ? elsewhere(dir, 'rabbitmq') : join(dir, 'rabbitmq');
   const home = join(base, 'home');
   const data = join(base, 'data');
   const env: NodeJS.ProcessEnv = {
@@ -91,7 +93,7 @@ export function rabbitmqServer(options: {
     startTimeoutMs: 120_000,
     stopSignal: 'SIGTERM',
     stopTimeoutMs: 20_000,
-    wipe: () => rm(data, { recursive: true, force: true }),
+    wipe: () => rm(base, { recursive: true, force: true }),
   });
 
   const ctl = async (args: string[]): Promise<string> => {
