@@ -1,3 +1,4 @@
+export { checkTopology } from './check-topology.ts';
 export { createConnection, type Connection, type ConnectionOptions } from './connection.ts';
 export { consumeBatches, type BatchVerdict, type Consumer, type ConsumerOptions, type Delivery } from './consume.ts';
 export { defineEvent, type EventDefinition } from './define-event.ts';
