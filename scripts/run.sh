@@ -21,12 +21,26 @@ usage: sh scripts/run.sh <command> [arguments]
   test [project|files]  unit, int and flow tests; or only: unit, int, flow, slow, or vitest's own arguments
   bench [name]          all benchmarks, or one
   fmt                   format the sources
+  backhaul [arguments]  the command line: publish, status, queues, jobs, dlq, doctor
   clean                 stop everything and remove its data and logs
 HELP
 }
 
 # shellcheck source=scripts/node-path.sh
 . "$root/scripts/node-path.sh"
+
+if [ "$command" = backhaul ]; then
+  # Before set-up, which writes to standard output: that belongs to the answer. Before the containers' variables as
+  # well: the command takes those of the running stack, all of them or none.
+  if ! find_node || [ ! -d "$root/node_modules" ]; then
+    echo "backhaul: not set up yet: make setup" >&2
+    exit 2
+  fi
+  # npm goes to the root; names of files count from where the caller is.
+  [ -z "${INIT_CWD:-}" ] || cd "$INIT_CWD"
+  exec "$node" "$root/services/cli/src/main.ts" "$@"
+fi
+
 # Servers that set-up had to put into containers.
 containers=$root/.backhaul/containers.env
 # shellcheck disable=SC1090
