@@ -3,6 +3,7 @@
 # Arguments: names of packages.
 set -eu
 
+export DEBIAN_FRONTEND=noninteractive
 policy=/usr/sbin/policy-rc.d
 cluster_config=/etc/postgresql-common/createcluster.conf
 made_policy=

@@ -37,20 +37,21 @@ install_with_apt() {
       *) packages="$packages $name" ;;
     esac
   done
-  mend="apt-get update && apt-get install -y --no-install-recommends$packages"
+  # Not apt-get itself: that would start the servers on their standard ports.
+  mend="sudo sh '$root/scripts/apt-install.sh'$packages"
   if [ "$(id -u)" = 0 ]; then
     as_root=
   elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
     as_root='sudo -n'
   else
-    use_containers_or_fail "$*" "run as root: $mend"
+    use_containers_or_fail "$*" "root rights are needed to install it; run: $mend"
   fi
   # Comes along when something is installed anyway; it is no reason to ask for root by itself.
   has make || packages="$packages make"
   say "installing with apt-get:$packages"
   # A program of its own, so that its traps and its root rights end with it.
   # shellcheck disable=SC2086
-  $as_root env DEBIAN_FRONTEND=noninteractive sh "$root/scripts/apt-install.sh" $packages >&2 || fail "apt-get failed; see above, or run as root: $mend"
+  $as_root sh "$root/scripts/apt-install.sh" $packages >&2 || fail "apt-get failed, see above; to try again, run: $mend"
 }
 
 # Where a Docker engine answers, the servers can run in containers; ffmpeg and openssl cannot.
