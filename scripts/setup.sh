@@ -82,6 +82,9 @@ bring_packages() {
     say 'installing the npm packages'
     # No install scripts: none is needed, and each is foreign code. npm itself must run on the right Node, since
     # it resolves by "engines"; its first line looks Node up on PATH.
+    # Run by another Node it would also look for its global settings (proxy, registry, authorities) beside that one.
+    npm_config_globalconfig=$(npm config get globalconfig 2>/dev/null || :)
+    [ -z "$npm_config_globalconfig" ] || export npm_config_globalconfig
     (cd "$root" && PATH="$(dirname -- "$node"):$PATH" && export PATH && retry npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >&2) ||
       fail 'npm ci failed; run it to see why: npm ci'
   fi
