@@ -52,6 +52,9 @@ export interface Consumer {
   close(): Promise<void>;
 }
 
+/** AMQP counts prefetched messages in 16 bits; more could not even be asked for. */
+const MAX_PREFETCH = 65_535;
+
 interface Batch {
   readonly deliveries: ConsumeMessage[];
   verdict: BatchVerdict | undefined;
@@ -209,7 +212,7 @@ export function consumeBatches(options: ConsumerOptions): Consumer {
 
     try {
       await withDeadline('declaring the topology', 10_000, options.declare(channel));
-      await channel.prefetch(options.batchSize * (options.batchesInFlight + 1));
+      await channel.prefetch(Math.min(MAX_PREFETCH, options.batchSize * (options.batchesInFlight + 1)));
       const { consumerTag } = await withDeadline(
         'starting to consume',
         10_000,

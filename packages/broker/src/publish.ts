@@ -61,7 +61,7 @@ export function createPublisher(options: { connection: Connection; exchange: str
           routingKey,
           body,
           { messageId, headers, persistent: true, mandatory: true, contentType: 'application/json' },
-          (error: unknown) => (error ? reject(error instanceof Error ? error : new Error(String(error))) : resolve()),
+          (error: unknown) => (error ? reject(error instanceof Error ? error : new Error('the broker did not take the message')) : resolve()),
         );
       });
     } finally {
