@@ -46,7 +46,8 @@ export function failureOf(error: unknown): { readonly exitCode: ExitCode; readon
   if (error instanceof CommandFailure) return { exitCode: error.exitCode, code: error.code, message: error.message };
   const code = (error as { code?: unknown } | null)?.code;
   const message = error instanceof Error ? error.message : String(error);
-  if (code === 'invalid_config') return { exitCode: EXIT.usage, code, message };
+  if (code === 'invalid_config')
+    return { exitCode: EXIT.usage, code, message: `${message}\n.env.example explains each variable; while make up runs, they come from .backhaul/env` };
   if (UNREACHABLE.has(code)) return { exitCode: EXIT.unreachable, code: String(code), message };
   if (NO_SCHEMA.has(code))
     return { exitCode: EXIT.failed, code: 'no_schema', message: `${message}: the bridge and the scheduler create the schema when they start` };
