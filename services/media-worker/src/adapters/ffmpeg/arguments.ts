@@ -129,7 +129,8 @@ export function audioArguments(source: Source, target: string, options: { readon
     ...['-map', '0:a:0', '-vn', '-ac', '1', '-af', `aformat=sample_rates=${MP3_RATES}`, '-c:a', 'libmp3lame', '-b:a', '64k'],
     ...ANONYMOUS,
     ...['-id3v2_version', '0', '-write_id3v1', '0', '-f', 'mp3', `file:${target}`],
-    ...['-map', '0:a:0', '-vn', '-ac', '1', '-ar', String(options.pcmRate), '-c:a', 'pcm_s16le', '-f', 's16le', 'pipe:1'],
+    // Without -flush_packets 0 every 20 ms of sound is a write of its own, and a wake-up of ours: a quarter of the whole cost.
+    ...['-map', '0:a:0', '-vn', '-ac', '1', '-ar', String(options.pcmRate), '-c:a', 'pcm_s16le', '-flush_packets', '0', '-f', 's16le', 'pipe:1'],
   ];
 }
 
