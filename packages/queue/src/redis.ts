@@ -57,7 +57,7 @@ export async function whenReady(redis: Redis, timeoutMs: number): Promise<void> 
  * @throws {UnsafeRedis} unless `maxmemory-policy` is `noeviction`
  */
 export async function assertSafe(redis: Redis, log: Logger): Promise<void> {
-  const info = await redis.info('memory', 'persistence');
+  const info = await redis.info();
   const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
   if (policy !== 'noeviction') {
     throw new UnsafeRedis(

@@ -42,6 +42,10 @@ export interface Run<Ports> {
 const ABORT_GRACE_MS = 5_000;
 /** How long a job waits when the record cannot be reached. */
 const LEDGER_AWAY_DELAY_MS = 3_000;
+/** How long a job waits when its handler cannot tell for how long. */
+const UNKNOWN_DELAY_MS = 60_000;
+/** No job waits longer than this before it looks again. */
+const MAX_DELAY_MS = 86_400_000;
 /** How long a finished run keeps trying to write its outcome down before it leaves the job to a re-run. */
 const WRITE_PATIENCE_MS = 20_000;
 
@@ -104,12 +108,17 @@ type Closing =
 function judge(thrown: unknown, job: JobDefinition, failures: number): Closing {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   if (error instanceof RunAborted) return { status: 'again', delayMs: 0, because: 'handed_back', error };
-  if (error instanceof RetryLater) return { status: 'again', delayMs: error.delayMs, because: 'postponed', error };
+  if (error instanceof RetryLater) return { status: 'again', delayMs: usable(error.delayMs), because: 'postponed', error };
   if (error instanceof PermanentFailure) return { status: 'dead', reason: error.code, error };
   const delayMs = nextDelayMs(job.retry, failures + 1);
   return delayMs === undefined
     ? { status: 'dead', reason: error instanceof TimedOut ? 'timeout' : 'exhausted', error }
     : { status: 'again', delayMs, because: 'failed', error };
+}
+
+/** A delay that can be stored: it comes from a provider's header, and one that is refused would run the job again, for ever. */
+function usable(delayMs: number): number {
+  return Number.isNaN(delayMs) ? UNKNOWN_DELAY_MS : Math.min(MAX_DELAY_MS, Math.max(0, Math.trunc(delayMs)));
 }
 
 async function callHandler<Ports>(
@@ -120,12 +129,16 @@ async function callHandler<Ports>(
   tries: { attempt: number; lastTry: boolean },
   log: Logger,
 ): Promise<Outcome> {
+  // The lock was lost, or the stop began, while the run was being opened.
+  if (run.signal.aborted) throw run.signal.reason;
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(new TimedOut(job.timeoutMs)), job.timeoutMs);
   const signal = AbortSignal.any([limit.signal, run.signal]);
   let giveUp: NodeJS.Timeout | undefined;
+  let over = false;
   const ignored = new Promise<never>((_resolve, reject) => {
     signal.addEventListener('abort', () => {
+      if (over) return;
       // A handler that ignores its signal must not hold the slot for ever.
       giveUp = setTimeout(() => {
         log.error('handler ignored its abort signal');
@@ -140,6 +153,7 @@ async function callHandler<Ports>(
     if (signal.aborted && !(error instanceof PermanentFailure)) throw signal.reason;
     throw error;
   } finally {
+    over = true;
     clearTimeout(timer);
     clearTimeout(giveUp);
   }
@@ -151,8 +165,10 @@ async function close<Ports>(run: Run<Ports>, log: Logger, attempt: number, closi
   for (let delayMs = 100; ; delayMs = Math.min(2_000, delayMs * 2)) {
     try {
       const mine = await write(run, attempt, closing);
-      if (!mine) log.warn('the run was superseded, its end is not recorded', { status: closing.status });
-      break;
+      if (mine) break;
+      // What this run would do to the queue's job is the later run's to do, and its dead letter does not exist.
+      log.warn('the run was superseded, its end is not recorded', { status: closing.status });
+      return { status: 'skipped' };
     } catch (error) {
       if (Date.now() + delayMs > deadline) {
         log.error('the end of the run could not be recorded, the job will run again', { status: closing.status, error });
