@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { access, constants, stat } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { events } from '@backhaul/events';
-import type { Connections } from '../connections.ts';
+import { loadConfig, withDeadline } from '@backhaul/runtime';
+import { type Connections, rabbitConfig } from '../connections.ts';
 import { CommandFailure, EXIT, type ExitCode } from '../exit-codes.ts';
 import { deathsOf, follow } from '../follow.ts';
 import { exitCodeOf, findStory, stateOf, storyDocument, storyText } from '../message-story.ts';
@@ -118,12 +119,19 @@ export async function publish(connections: Connections, terminal: Terminal, opti
   try {
     await (await connections.publisher()).publish({ routingKey: event.routingKey, messageId: event.messageId, body: Buffer.from(event.body) });
   } catch (error) {
-    if ((error as { code?: unknown }).code !== 'unroutable') throw error;
-    throw new CommandFailure(
-      EXIT.failed,
-      'unroutable',
-      `${error instanceof Error ? error.message : String(error)}: start the bridge once, it declares the queues`,
-    );
+    const { code } = error as { code?: unknown };
+    if (code === 'unroutable') {
+      throw new CommandFailure(
+        EXIT.failed,
+        'unroutable',
+        `${error instanceof Error ? error.message : String(error)}: start the bridge once, it declares the queues`,
+      );
+    }
+    // The broker answers a missing exchange by closing the channel, which looks like an outage.
+    if (code === 'broker_unavailable' && (await lacksExchange(connections))) {
+      throw new CommandFailure(EXIT.failed, 'no_exchange', 'the exchange does not exist: start the bridge once, it declares it, or set RABBITMQ_EXCHANGE');
+    }
+    throw error;
   }
   const published = { messageId: event.messageId, routingKey: event.routingKey, ...(event.upload === undefined ? {} : { s3Key: event.upload.key }) };
   if (!options.follow) {
@@ -136,6 +144,17 @@ export async function publish(connections: Connections, terminal: Terminal, opti
   const story = await follow(connections, terminal, event.messageId, { timeoutMs: options.followTimeoutMs, signal: options.signal, deathsBefore });
   terminal.answer({ ...published, ...storyDocument(story) }, () => storyText(story));
   return exitCodeOf(stateOf(story));
+}
+
+async function lacksExchange(connections: Connections): Promise<boolean> {
+  const channel = await (await connections.broker()).openChannel();
+  channel.on('error', () => undefined);
+  try {
+    await withDeadline('looking for the exchange', 5_000, channel.checkExchange(loadConfig(rabbitConfig, connections.env).RABBITMQ_EXCHANGE));
+    return false;
+  } catch (error) {
+    return error instanceof Error && error.message.includes('404');
+  }
 }
 
 async function assertReadable(file: string): Promise<void> {
