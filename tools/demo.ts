@@ -124,8 +124,9 @@ async function run(own: readonly MediaFile[], timeoutMs: number, running: Runnin
   const rows = followed.map((each) => rowOf(each, { stackDir: stack.dir, bucket: env['AWS_S3_BUCKET'] ?? '', mails }));
   say(`\n${table(rows)}\n`);
   const problems = rows.flatMap(({ event, subject, problem }) => (problem === undefined ? [] : [`${event} (${subject}): ${problem}`]));
-  for (const { event } of followed) {
-    const problem = await event.verify?.(backend);
+  for (const [index, { event }] of followed.entries()) {
+    // What did not end well has said so already.
+    const problem = rows[index]?.problem === undefined ? await event.verify?.(backend) : undefined;
     if (problem !== undefined) problems.push(`${event.routingKey} (${event.subject}): ${problem}`);
   }
   problems.push(...(await unhealthy(fleet)));

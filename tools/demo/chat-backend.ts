@@ -10,6 +10,8 @@ export interface ChatBackend {
   upload(file: string, key: string, contentType: string): Promise<void>;
   /** Writes the message that a picture, video or voice note belongs to. */
   insertMessage(message: { id: string; senderId: string; chatId: string; content: string }): Promise<void>;
+  /** Where the app's clients find the processed medium of a message; undefined while there is none. */
+  mediaUrlOf(messageId: string): Promise<string | undefined>;
   /** Writes a story of the day before yesterday, whose picture is the given object. */
   insertExpiredStory(story: { id: string; userId: string; mediaKey: string }): Promise<void>;
   hasStory(id: string): Promise<boolean>;
@@ -50,6 +52,10 @@ export async function connectChatBackend(env: Readonly<Record<string, string>>):
     },
     async insertMessage({ id, senderId, chatId, content }) {
       await database.query('INSERT INTO messages (id, sender_id, chat_id, content) VALUES ($1, $2, $3, $4)', [id, senderId, chatId, content]);
+    },
+    async mediaUrlOf(messageId) {
+      const { rows } = await database.query<{ media_url: string | null }>('SELECT media_url FROM messages WHERE id = $1', [messageId]);
+      return rows[0]?.media_url ?? undefined;
     },
     async insertExpiredStory({ id, userId, mediaKey }) {
       const url = `${variable('AWS_ENDPOINT_URL_S3')}/${bucket}/${mediaKey}`;

@@ -46,6 +46,7 @@ export function planEvents(media: readonly MediaFile[], story: MediaFile): Plann
             await backend.upload(path, s3Key, contentType);
             await backend.insertMessage({ id: messageId, senderId: ada, chatId, content: name });
           },
+          verify: async (backend) => ((await backend.mediaUrlOf(messageId)) === undefined ? 'its message has no media_url' : undefined),
         },
       );
     }),

@@ -14,11 +14,9 @@ export interface MessageStory {
 /** Looks a message up; undefined when nothing is known of it. */
 export async function findStory(connections: Connections, messageId: string): Promise<MessageStory | undefined> {
   const database = connections.database();
-  const [job, effects, deadLetters] = await Promise.all([
-    createJobs(database).find(messageId),
-    createEffects(database).of(messageId),
-    createDeadLetters(database).of(messageId),
-  ]);
+  // The job first: what was confirmed before it ended is then in what is read after it.
+  const job = await createJobs(database).find(messageId);
+  const [effects, deadLetters] = await Promise.all([createEffects(database).of(messageId), createDeadLetters(database).of(messageId)]);
   return job === undefined && deadLetters.length === 0 ? undefined : { messageId, job: job ?? null, effects, deadLetters };
 }
 

@@ -210,6 +210,15 @@ test('follow gives up after its time, exits 1 and says how to look again', async
   expect(await broker.take('cleanup')).toMatchObject({ messageId: 'follow-2' });
 });
 
+test('Ctrl-C ends following with 130 and leaves the message as it is', async () => {
+  await using broker = await declared();
+  const stop = new AbortController();
+  const streams = { out: { write: () => undefined }, err: { write: () => stop.abort(new Error('interrupted')) } };
+  // The first progress line is the moment of the Ctrl-C.
+  expect(await runCommand(['publish', 'cleanup.sessions', '--id', 'follow-3', '--follow'], { env, streams, signal: stop.signal })).toBe(130);
+  expect(await broker.take('cleanup')).toMatchObject({ messageId: 'follow-3' });
+});
+
 test('queues and status answer; a server that is away makes status 3, and the others are shown all the same', async () => {
   await using _broker = await declared();
   expect(await run(['queues'])).toMatchObject({ code: 0, answer: { queues: [{ queue: 'media' }, { queue: 'notification' }, { queue: 'cleanup' }] } });

@@ -44,7 +44,9 @@ export function jobRoutes(options: JobRoutesOptions): Router {
   });
   router.get('/v1/jobs/:messageId', async (request, response) => {
     const { messageId } = parse(messageParameters, request.params);
-    const [job, effects, deadLetters] = await Promise.all([options.jobs.find(messageId), options.effects.of(messageId), options.deadLetters.of(messageId)]);
+    // The job first: what was confirmed before it ended is then in what is read after it.
+    const job = await options.jobs.find(messageId);
+    const [effects, deadLetters] = await Promise.all([options.effects.of(messageId), options.deadLetters.of(messageId)]);
     if (job === undefined && deadLetters.length === 0)
       throw new HttpError(404, 'not_found', `messageId: nothing is known of ${messageId}; it never came, or it was done so long ago that it was pruned`);
     // The job is known without Redis; how far it is, is worth a second at most.

@@ -103,7 +103,7 @@ test('queues show what Redis holds beside what is recorded, and schedules their 
   expect(body['queues']).toContainEqual(
     expect.objectContaining({
       queue: 'notification',
-      waiting: 0,
+      redis: expect.objectContaining({ waiting: 0 }) as object,
       recorded: expect.objectContaining({ queued: expect.objectContaining({ count: expect.any(Number) as number }) as object }) as object,
     }),
   );
