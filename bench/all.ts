@@ -23,7 +23,10 @@ await mkdir(results, { recursive: true });
 for (const name of asked.length > 0 ? asked : BENCHMARKS) {
   process.stderr.write(`benchmark ${name}\n`);
   const figures = await run(name);
-  await writeFile(`${results}${name}.json`, `${JSON.stringify({ benchmark: name, at: new Date().toISOString(), machine: machineShape(), figures }, null, 2)}\n`);
+  await writeFile(
+    `${results}${name}.json`,
+    `${JSON.stringify({ benchmark: name, at: new Date().toISOString(), machine: machineShape(), figures }, null, 2)}\n`,
+  );
 }
 
 /** Runs one benchmark in a process of its own, so that none inherits another's heap. */

@@ -53,7 +53,11 @@ try {
   const ourQueue = (backlog: number) => `ours-${backlog}`;
   for (const backlog of OURS) {
     process.stderr.write(`filling ours with ${backlog}\n`);
-    for (let added = 0; added < backlog; added += 1_000) await producer.addBatch(ourQueue(backlog), Array.from({ length: 1_000 }, (_, index) => job(index)));
+    for (let added = 0; added < backlog; added += 1_000)
+      await producer.addBatch(
+        ourQueue(backlog),
+        Array.from({ length: 1_000 }, (_, index) => job(index)),
+      );
   }
   const bulls = new Map(BULL.map((backlog) => [backlog, new Bull(`bull-${backlog}`, { redis })]));
   for (const [backlog, queue] of bulls) {
@@ -80,7 +84,10 @@ try {
       samples.add(`growth.ours.${backlog}`, await addsPerSecond(ADDS, (index) => producer.addBatch(ourQueue(backlog), [job(index)])));
     }
     for (const [backlog, queue] of bulls) {
-      samples.add(`growth.bull.${backlog}`, await addsPerSecond(backlog > 10_000 ? ADDS / 5 : ADDS, (index) => queue.add({ messageId: randomUUID() }, { priority: priorityOf(index) })));
+      samples.add(
+        `growth.bull.${backlog}`,
+        await addsPerSecond(backlog > 10_000 ? ADDS / 5 : ADDS, (index) => queue.add({ messageId: randomUUID() }, { priority: priorityOf(index) })),
+      );
     }
     for (const backlog of OURS) samples.add(`growth.ours.drain.${backlog}`, await drainPerSecond(backlog, Math.min(DRAINS, backlog)));
   }
@@ -108,7 +115,15 @@ try {
       prefix: 'bench',
       concurrency: IN_FLIGHT,
       ledger: {
-        start: () => Promise.resolve({ state: 'started', name, payload: definition?.on === undefined ? {} : { type: 'push', userId: 'u', title: 't', body: 'b' }, attempt: 1, failures: 0, receivedAt: new Date() }),
+        start: () =>
+          Promise.resolve({
+            state: 'started',
+            name,
+            payload: definition?.on === undefined ? {} : { type: 'push', userId: 'u', title: 't', body: 'b' },
+            attempt: 1,
+            failures: 0,
+            receivedAt: new Date(),
+          }),
         finish: written,
         retry: written,
         postpone: written,

@@ -43,7 +43,7 @@ test('B-17: 100,000 messages at start are taken over with bounded memory', async
 
 test('Above the high-water mark messages stay in RabbitMQ, and consuming resumes by itself', async () => {
   const producer = await world.producer();
-  await using fleet = await world.fleet({ services: ['bridge'], overrides: { bridge: { BRIDGE_HIGH_WATER: '200', BRIDGE_BATCH_SIZE: '20' } } });
+  await using _fleet = await world.fleet({ services: ['bridge'], overrides: { bridge: { BRIDGE_HIGH_WATER: '200', BRIDGE_BATCH_SIZE: '20' } } });
   const pushes = createPushes(world);
   await pushes.publish(1_000);
   await eventually(async () => expect(await producer.depth('notification')).toBeGreaterThanOrEqual(200));

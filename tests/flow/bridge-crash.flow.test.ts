@@ -50,7 +50,7 @@ describe('killed between two steps, the bridge takes up where it was', () => {
   });
 
   test('A-03: recorded but never enqueued, and acked elsewhere, the reconciler enqueues it', async () => {
-    await using fleet = await world.fleet({ services: ['bridge', 'notification-worker'] });
+    await using _fleet = await world.fleet({ services: ['bridge', 'notification-worker'] });
     const fcmToken = `token-${randomUUID()}`;
     const messageId = randomUUID();
     await world.jobs.record([
