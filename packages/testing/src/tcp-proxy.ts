@@ -79,33 +79,49 @@ export async function startProxy({ target, port: wantedPort }: { target: string 
   }
 
   function pump(link: Link, from: Socket, to: Socket): void {
-    let due = 0;
+    // Pieces on the way, in order. One timer at a time: two would fire in either order when they end almost together.
+    const way: { bytes: Buffer; due: number; last?: 'reset' | 'end' }[] = [];
     let queuedBytes = 0;
+    let isMoving = false;
+
+    function move(): void {
+      const next = way[0];
+      isMoving = next !== undefined;
+      if (!next) return;
+      const waitMs = next.due - performance.now();
+      if (waitMs > 0) {
+        setTimeout(move, waitMs);
+        return;
+      }
+      way.shift();
+      queuedBytes -= next.bytes.length;
+      if (to.writable && next.bytes.length > 0) to.write(next.bytes);
+      if (next.last === 'reset') reset(link);
+      else if (next.last === 'end') to.end();
+      else if (from.isPaused() && queuedBytes < MAX_QUEUED_BYTES && to.writableLength < MAX_QUEUED_BYTES) from.resume();
+      move();
+    }
+
     from.on('data', (data: Buffer) => {
       const { latencyMs = 0, jitterMs = 0, bytesPerSecond, blackhole, cutAfterBytes } = fault;
       if (blackhole || link.detached) return;
       link.bytes += data.length;
-      const over = cutAfterBytes === undefined ? 0 : link.bytes - cutAfterBytes;
-      const passing = over > 0 ? data.subarray(0, Math.max(0, data.length - over)) : data;
-      const now = performance.now();
+      const over = cutAfterBytes === undefined ? -1 : link.bytes - cutAfterBytes;
+      const bytes = over > 0 ? data.subarray(0, Math.max(0, data.length - over)) : data;
       const travelMs = latencyMs + Math.random() * jitterMs;
-      const wireMs = bytesPerSecond === undefined ? 0 : (passing.length / bytesPerSecond) * 1000;
-      // Behind the piece before it: a shorter delay must not overtake.
-      due = Math.max(due, now + travelMs) + wireMs;
-      const deliver = (): void => {
-        queuedBytes -= passing.length;
-        if (to.writable && passing.length > 0) to.write(passing);
-        if (over >= 0 && cutAfterBytes !== undefined) reset(link);
-        else if (from.isPaused() && queuedBytes < MAX_QUEUED_BYTES && to.writableLength < MAX_QUEUED_BYTES) from.resume();
-      };
-      queuedBytes += passing.length;
-      if (due <= now) deliver();
-      else setTimeout(deliver, due - now);
+      const wireMs = bytesPerSecond === undefined ? 0 : (bytes.length / bytesPerSecond) * 1000;
+      // Behind the piece before it, however short its own way is.
+      const due = Math.max(way.at(-1)?.due ?? 0, performance.now() + travelMs) + wireMs;
+      way.push({ bytes, due, ...(over >= 0 ? { last: 'reset' } : {}) });
+      queuedBytes += bytes.length;
+      if (!isMoving) move();
       if (queuedBytes >= MAX_QUEUED_BYTES || to.writableLength >= MAX_QUEUED_BYTES) from.pause();
     });
     to.on('drain', () => from.resume());
     from.once('end', () => {
-      if (!fault.blackhole && !link.detached) setTimeout(() => to.end(), Math.max(0, due - performance.now()));
+      if (fault.blackhole || link.detached) return;
+      way.push({ bytes: Buffer.alloc(0), due: way.at(-1)?.due ?? 0, last: 'end' });
+      if (!isMoving) move();
     });
   }
 

@@ -122,7 +122,7 @@ export function smtpFake(options: {
         case 'STARTTLS': {
           if ((await faulty('starttls')) === 'settled') break;
           if (!offersStartTls) {
-            say('502 5.5.1 Not offered');
+            say('454 4.7.0 TLS not available');
             break;
           }
           // What was pipelined behind STARTTLS in clear text must not count as said inside TLS.

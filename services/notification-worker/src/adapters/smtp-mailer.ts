@@ -131,6 +131,8 @@ interface SmtpError {
 function classify(error: unknown, bodyRead: boolean): Delivery {
   const { code, command, responseCode, permanent } = error as SmtpError;
   const detail = (error instanceof Error ? error.message : String(error)).slice(0, 500);
+  // A relay that cannot encrypt has refused the connection, not this mail, whatever its code.
+  if (code === 'ETLS' || command === 'STARTTLS') return { outcome: 'unavailable', detail };
   if (responseCode !== undefined) {
     // The relay has spoken; whatever it says but 2xx means that it did not take the message.
     if (code === 'EAUTH' || responseCode === 530 || responseCode === 535) return responseCode < 500 ? later(detail) : { outcome: 'unauthorized', detail };
