@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { isAlive, readPidFile, sweepPidFile } from './process-identity.ts';
+import { identify, isAlive, readPidFile, sweepPidFile } from './process-identity.ts';
 import { repositoryRoot } from './repository-root.ts';
 import { shareStack } from './shared-stack.ts';
 import { startStack } from './stack.ts';
@@ -33,11 +33,14 @@ async function begin(): Promise<Stack> {
   return stack;
 }
 
-/** Remove what killed runs left behind; leave those that are still running. */
+/** Remove what earlier runs left behind: stacks of killed ones, and the logs of fleets. Leave those that are still running. */
 function sweepDeadRuns(parent: string): void {
   if (!existsSync(parent)) return;
-  for (const name of readdirSync(parent).filter((one) => one.startsWith('test-'))) {
+  for (const name of readdirSync(parent)) {
     const dir = join(parent, name);
+    const [kind, pid] = name.split('-');
+    if (kind === 'fleet' && identify(Number(pid)) === undefined) rmSync(dir, { recursive: true, force: true });
+    if (kind !== 'test' || !existsSync(join(dir, 'owner.pid'))) continue;
     const owner = readPidFile(join(dir, 'owner.pid'));
     if (owner && isAlive(owner)) continue;
     for (const file of readdirSync(dir).filter((one) => one.endsWith('.pid'))) sweepPidFile(join(dir, file));
