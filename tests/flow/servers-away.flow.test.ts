@@ -3,6 +3,7 @@ import type { Producer } from '@backhaul/queue';
 import { type Fleet, type Stack, eventually, startStack } from '@backhaul/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createPushes } from './pushes.ts';
+import { through } from './through.ts';
 import { type World, createWorld } from './world.ts';
 
 // A stack of its own: these tests stop its servers.
@@ -24,27 +25,9 @@ afterAll(async () => {
   await stack.stop({ removeData: true });
 });
 
-/** A steady stream of pushes while `fault` runs; afterwards everything must end, once. */
-async function through(fault: () => Promise<void>): Promise<void> {
-  const before = (await world.jobs.summary()).length;
-  expect(before).toBe(0);
-  const pushes = createPushes(world);
-  const stop = new AbortController();
-  const load = pushes.stream(40, stop.signal);
-  await world.fakes.waitFor((effect) => pushes.published.has(effect.key), 20_000, { service: 'fcm', kind: 'push' });
-  await fault();
-  // The load goes on after the fault: what is published then must get through as well.
-  const enough = pushes.published.size + 40;
-  await eventually(() => expect(pushes.published.size).toBeGreaterThanOrEqual(enough));
-  stop.abort();
-  await load;
-  for (const messageId of pushes.published.values()) expect(await world.ended(messageId, 90_000)).toMatchObject({ status: 'done' });
-  expect(await pushes.tally()).toEqual({ lost: 0, duplicated: 0 });
-}
-
 describe('A-14: Redis away', () => {
   test.each([3, 7, 20])('for %i s: consumption resumes without a restart', async (seconds) => {
-    await through(async () => {
+    await through(world, async () => {
       await stack.redis.kill();
       // The outage itself is the subject: this much time has to pass.
       await delay(seconds * 1_000);
@@ -68,21 +51,21 @@ describe('A-14: Redis away', () => {
 });
 
 test('A-16: RabbitMQ killed and restarted: confirmed messages arrive, the bridge comes back', async () => {
-  await through(async () => {
+  await through(world, async () => {
     await stack.rabbitmq.kill();
     await stack.rabbitmq.start();
   });
 });
 
 test('A-18: Postgres killed and restarted: nothing is acked meanwhile, nothing is lost', async () => {
-  await through(async () => {
+  await through(world, async () => {
     await stack.postgres.kill();
     await stack.postgres.start();
   });
 });
 
 test('A-18: every Postgres connection terminated at once ends no process', async () => {
-  await through(async () => {
+  await through(world, async () => {
     await world.database.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()');
   });
 });

@@ -20,7 +20,7 @@ export interface PlannedEvent {
 
 /** What is sent: every medium, three pushes, a mail, a text message, a cleanup, and one message that nobody can understand. */
 export function planEvents(media: readonly MediaFile[], story: MediaFile): PlannedEvent[] {
-  const [ada, grace, chatId] = [randomUUID(), randomUUID(), randomUUID()];
+  const [sender, reader, chatId] = [randomUUID(), randomUUID(), randomUUID()];
   const event = (routingKey: string, subject: string, payload: Record<string, unknown>, more: Partial<PlannedEvent> = {}): PlannedEvent => ({
     routingKey,
     subject,
@@ -39,12 +39,12 @@ export function planEvents(media: readonly MediaFile[], story: MediaFile): Plann
       return event(
         `media.${kind}`,
         name,
-        { s3Key, userId: ada, messageId, originalName: name },
+        { s3Key, userId: sender, messageId, originalName: name },
         {
           messageId,
           async prepare(backend) {
             await backend.upload(path, s3Key, contentType);
-            await backend.insertMessage({ id: messageId, senderId: ada, chatId, content: name });
+            await backend.insertMessage({ id: messageId, senderId: sender, chatId, content: name });
           },
           verify: async (backend) => ((await backend.mediaUrlOf(messageId)) === undefined ? 'its message has no media_url' : undefined),
         },
@@ -52,20 +52,20 @@ export function planEvents(media: readonly MediaFile[], story: MediaFile): Plann
     }),
     ...['phone', 'tablet', 'watch'].map((device) =>
       event('notification.push', `to a ${device}`, {
-        userId: grace,
-        title: 'Ada',
+        userId: reader,
+        title: 'Family',
         body: 'sent a picture',
-        fcmToken: `demo-${device}-${grace}`,
+        fcmToken: `demo-${device}-${reader}`,
         data: { chatId },
       }),
     ),
     event(
       'notification.email',
-      'to grace@example.com',
-      { userId: grace, title: 'You have unread messages', body: 'Ada sent you a picture, a video and a voice note.', email: 'grace@example.com' },
-      { recipient: 'grace@example.com' },
+      'to someone@example.com',
+      { userId: reader, title: 'You have unread messages', body: 'You got a picture, a video and a voice note.', email: 'someone@example.com' },
+      { recipient: 'someone@example.com' },
     ),
-    event('notification.sms', 'to +1 500 555 0006', { userId: grace, title: 'Code', body: 'Your sign-in code is 314159', phoneNumber: '+15005550006' }),
+    event('notification.sms', 'to +1 500 555 0006', { userId: reader, title: 'Code', body: 'Your sign-in code is 314159', phoneNumber: '+15005550006' }),
     event(
       'cleanup.stories',
       'a story of the day before yesterday',
@@ -73,7 +73,7 @@ export function planEvents(media: readonly MediaFile[], story: MediaFile): Plann
       {
         async prepare(backend) {
           await backend.upload(story.path, storyKey, story.contentType);
-          await backend.insertExpiredStory({ id: storyId, userId: ada, mediaKey: storyKey });
+          await backend.insertExpiredStory({ id: storyId, userId: sender, mediaKey: storyKey });
         },
         verify: async (backend) => ((await backend.hasStory(storyId)) ? 'the expired story is still there' : undefined),
       },

@@ -26,10 +26,10 @@ test('--file fills in what a media event needs, and makes a message of its own',
 });
 
 test('--file with an existing message makes none', () => {
-  const data = JSON.stringify({ messageId: '0d6f9b0e-6a63-4f0b-9f0e-3f4b8f0c2a11', userId: 'ada' });
+  const data = JSON.stringify({ messageId: '0d6f9b0e-6a63-4f0b-9f0e-3f4b8f0c2a11', userId: 'u1' });
   const prepared = prepareEvent({ ...told, routingKey: 'media.video', file: 'clip.mov', data });
   expect(prepared.message).toBeUndefined();
-  expect(JSON.parse(prepared.body)).toMatchObject({ userId: 'ada', s3Key: 'uploads/0d6f9b0e-6a63-4f0b-9f0e-3f4b8f0c2a11/clip.mov' });
+  expect(JSON.parse(prepared.body)).toMatchObject({ userId: 'u1', s3Key: 'uploads/0d6f9b0e-6a63-4f0b-9f0e-3f4b8f0c2a11/clip.mov' });
 });
 
 test('--unchecked sends what it is given', () => {
