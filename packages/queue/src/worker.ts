@@ -30,6 +30,9 @@ export interface WorkerOptions<Jobs extends readonly ListedJob[], Ports> {
   readonly http: HealthServer;
 }
 
+/** How long BullMQ may take to close once no job runs. */
+const CLOSE_PATIENCE_MS = 3_000;
+
 /**
  * Starts the worker of one queue and wires it to the process's HTTP face
  * (readiness, liveness, `/metrics/queues`).
@@ -98,6 +101,8 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
             if (info.attempt === 1) waitSeconds.observe({ queue: queue.name, name }, Math.max(0, (Date.now() - info.receivedAt.getTime()) / 1_000));
           },
         });
+        // What follows waits for Redis for as long as it is away, and a stop must not.
+        running.delete(jobId);
         const tookMs = performance.now() - startedAt;
         runSeconds.observe({ queue: queue.name, name, outcome: result.status }, tookMs / 1_000);
         pace.observe(tookMs);
@@ -180,21 +185,45 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
     async close() {
       closing = true;
       watchdog.stop();
-      const finished = worker.close();
       try {
-        await withDeadline('running jobs', options.config.WORKER_STOP_GRACE_MS, finished);
-      } catch {
-        log.warn('handing running jobs back', { running: running.size });
-        for (const end of running.values()) end.abort(new RunAborted('stopping'));
-        await finished;
+        await closeWorker();
       } finally {
         await pace.stop();
-        await inspector.close();
+        await withDeadline('closing the inspector', 1_000, inspector.close()).catch(() => undefined);
         probe.disconnect();
         connection.disconnect();
       }
     },
   };
+
+  /**
+   * Waits for the running jobs, hands them back when the grace is over, and
+   * does not wait for BullMQ alone: its close has no deadline, and hangs when
+   * Redis is away or was so a moment ago (its issue 4656).
+   */
+  async function closeWorker(): Promise<void> {
+    let closed = false;
+    const finished = worker
+      .close()
+      .catch((error: unknown) => log.debug('worker error', { error }))
+      .finally(() => (closed = true));
+    const handBackAt = Date.now() + options.config.WORKER_STOP_GRACE_MS;
+    let idleSince: number | undefined;
+    for (; !closed; await Promise.race([finished, pause(50)])) {
+      if (running.size === 0) {
+        idleSince ??= Date.now();
+        if (Date.now() - idleSince < CLOSE_PATIENCE_MS) continue;
+        log.warn('BullMQ did not close, leaving it');
+        await withDeadline('disconnecting', 1_000, worker.disconnect()).catch(() => undefined);
+        return;
+      }
+      idleSince = undefined;
+      if (Date.now() < handBackAt) continue;
+      const held = [...running.values()].filter((end) => !end.signal.aborted);
+      if (held.length > 0) log.warn('handing running jobs back', { running: held.length });
+      for (const end of held) end.abort(new RunAborted('stopping'));
+    }
+  }
 }
 
 /** Passes progress on at most once a second; a failure is worth a debug line, never the job. */
