@@ -14,10 +14,8 @@ afterEach(() => {
 
 /** Runs the fixture service in a mode of its own; see fixtures/service.ts. */
 function service(mode: string, env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [fixture], {
-    env: { MODE: mode, SHUTDOWN_TIMEOUT_MS: '5000', PATH: process.env['PATH'], ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const variables = { MODE: mode, SHUTDOWN_TIMEOUT_MS: '5000', ...env };
+  const child = spawn(process.execPath, [fixture, JSON.stringify(variables)], { stdio: ['ignore', 'pipe', 'pipe'] });
   children.push(child);
   let output = '';
   const waiting = new Set<() => void>();
