@@ -123,6 +123,7 @@ try {
             attempt: 1,
             failures: 0,
             receivedAt: new Date(),
+            firstStartedAt: new Date(),
           }),
         finish: written,
         retry: written,

@@ -13,6 +13,8 @@ export interface StartedJob {
   readonly failures: number;
   readonly traceparent: string | null;
   readonly receivedAt: Date;
+  /** When its first run began, or the first since it was opened again. */
+  readonly firstStartedAt: Date;
 }
 
 /** The worker's side of the record: each run is opened and closed here. */
@@ -40,7 +42,7 @@ export function createJobLedger(database: Database): JobLedger {
       const { rows } = await database.query<Omit<StartedJob, 'state'>>(
         `UPDATE backhaul.jobs SET status = 'active', attempts = attempts + 1, started_at = coalesce(started_at, now()), due_at = NULL, updated_at = now(), ${APPEND('$2')}
          WHERE message_id = $1 AND finished_at IS NULL
-         RETURNING name, payload, attempts AS attempt, failures, traceparent, received_at AS "receivedAt"`,
+         RETURNING name, payload, attempts AS attempt, failures, traceparent, received_at AS "receivedAt", started_at AS "firstStartedAt"`,
         [messageId, entry('started', { worker })],
       );
       if (rows[0] !== undefined) return { state: 'started', ...rows[0] };

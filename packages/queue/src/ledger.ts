@@ -20,6 +20,8 @@ export type LedgerStart =
       readonly attempt: number;
       readonly failures: number;
       readonly receivedAt: Date;
+      /** When its first run began, or the first since it was opened again. */
+      readonly firstStartedAt: Date;
     }
   | { readonly state: 'finished' | 'missing' };
 

@@ -65,6 +65,13 @@ describe('How a run ends', () => {
     expect(ledger.of('m1')).toMatchObject({ status: 'retrying', failures: 0, attempts: 10 });
   });
 
+  test('RetryLater for more than a day: a dead letter, so that no job is postponed for ever', async () => {
+    const { ledger, run } = setUp(() => Promise.reject(new RetryLater('rate_limited', 30_000, 'later')));
+    ledger.of('m1').firstStartedAt = new Date(Date.now() - 25 * 3_600_000);
+    expect(await run()).toMatchObject({ status: 'dead', reason: 'postponed_too_long' });
+    expect(ledger.of('m1')).toMatchObject({ status: 'dead', reason: 'postponed_too_long' });
+  });
+
   test.each([
     [Number.NaN, 60_000],
     [-5, 0],

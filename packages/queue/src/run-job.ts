@@ -38,6 +38,8 @@ export interface Run<Ports> {
   started?(info: { job: JobDefinition; attempt: number; receivedAt: Date }): void;
 }
 
+/** How long a job may be postponed in all. */
+const MAX_POSTPONED_MS = 24 * 3_600_000;
 /** How long a handler may take to notice its aborted signal before the run is closed without it. */
 const ABORT_GRACE_MS = 5_000;
 /** How long a job waits when the record cannot be reached. */
@@ -57,7 +59,7 @@ const WRITE_PATIENCE_MS = 20_000;
  * |---|---|
  * | returns `done(..)` or `skipped(..)` | is closed so |
  * | throws PermanentFailure | is a dead letter at once, reason = its code |
- * | throws RetryLater | runs again after its delay; no try is used up |
+ * | throws RetryLater | runs again after its delay; no try is used up; a day after its first run it is a dead letter `postponed_too_long` |
  * | throws anything else, or runs out of time | runs again by its retry policy, after the last try it is a dead letter `exhausted` |
  * | is aborted because the process stops | runs again at once, elsewhere; no try is used up |
  */
@@ -95,7 +97,7 @@ export async function runJob<Ports>(run: Run<Ports>): Promise<RunResult> {
     log.info('job finished', { status: outcome.status, runMs: Math.round(performance.now() - startedAt) });
     return await close(run, log, attempt, { status: outcome.status, outcome });
   } catch (error) {
-    return close(run, log, attempt, judge(error, job, failures));
+    return close(run, log, attempt, judge(error, job, opened));
   }
 }
 
@@ -105,9 +107,11 @@ type Closing =
   | { readonly status: 'again'; readonly delayMs: number; readonly because: 'failed' | 'postponed' | 'handed_back'; readonly error: Error };
 
 /** What a failure means for the job. */
-function judge(thrown: unknown, job: JobDefinition, failures: number): Closing {
+function judge(thrown: unknown, job: JobDefinition, { failures, firstStartedAt }: { failures: number; firstStartedAt: Date }): Closing {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   if (error instanceof RunAborted) return { status: 'again', delayMs: 0, because: 'handed_back', error };
+  // A provider that says "later" for ever would otherwise keep the job, and its place in the queue, for ever.
+  if (error instanceof RetryLater && Date.now() - firstStartedAt.getTime() > MAX_POSTPONED_MS) return { status: 'dead', reason: 'postponed_too_long', error };
   if (error instanceof RetryLater) return { status: 'again', delayMs: usable(error.delayMs), because: 'postponed', error };
   if (error instanceof PermanentFailure) return { status: 'dead', reason: error.code, error };
   const delayMs = nextDelayMs(job.retry, failures + 1);

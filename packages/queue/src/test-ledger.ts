@@ -11,6 +11,7 @@ export interface MemoryJob {
   result: unknown;
   reason: string | undefined;
   error?: LedgerError;
+  firstStartedAt?: Date;
 }
 
 /** For tests: the record of jobs in memory, with the fencing of the one in Postgres, which can be away for a while. */
@@ -54,7 +55,15 @@ export function memoryLedger(): MemoryLedger {
       const opened = await change(messageId, undefined, { status: 'active', attempts: (job?.attempts ?? 0) + 1 });
       if (job === undefined) return { state: 'missing' };
       if (!opened) return { state: 'finished' };
-      return { state: 'started', name: job.name, payload: job.payload, attempt: job.attempts, failures: job.failures, receivedAt: new Date() };
+      return {
+        state: 'started',
+        name: job.name,
+        payload: job.payload,
+        attempt: job.attempts,
+        failures: job.failures,
+        receivedAt: new Date(),
+        firstStartedAt: job.firstStartedAt ?? new Date(),
+      };
     },
     finish: (messageId, attempt, { status, result }) => change(messageId, attempt, { status, result }),
     retry: (messageId, attempt, { error, delayMs }) => change(messageId, attempt, { status: 'retrying', failures: failuresOf(messageId) + 1, error, delayMs }),
