@@ -1,0 +1,99 @@
+import type { OpenJob } from '@backhaul/database';
+import type { JobReference } from '@backhaul/queue';
+import { silentLogger } from '@backhaul/runtime';
+import { describe, expect, test } from 'vitest';
+import { createGate, createPressure } from './gate.ts';
+import { reconcile } from './reconcile.ts';
+
+/** The record and Redis in memory, as the reconciler sees them. */
+function world(open: readonly string[], inRedis: readonly string[]) {
+  const jobs = new Map(
+    open
+      .toSorted()
+      .map((messageId): [string, OpenJob] => [
+        messageId,
+        { messageId, queue: messageId.startsWith('c') ? 'cleanup' : 'media', name: 'x', priority: 1, traceparent: null },
+      ]),
+  );
+  const redis = new Set(inRedis);
+  const added: { queue: string; messageId: string }[] = [];
+  const finishedMeanwhile = new Set<string>();
+  const state = { away: false };
+  const run = (signal = new AbortController().signal) =>
+    reconcile(
+      {
+        jobs: {
+          idle: ({ after, limit }) => Promise.resolve([...jobs.values()].filter((job) => job.messageId > after).slice(0, limit)),
+          touchOpen: (ids) => Promise.resolve(new Set(ids.filter((id) => !finishedMeanwhile.has(id)))),
+        },
+        producer: {
+          redis: undefined as never,
+          missing: (_queue, ids) => (state.away ? Promise.reject(new Error('Redis is away')) : Promise.resolve(ids.filter((id) => !redis.has(id)))),
+          addBatch: (queue, batch: readonly JobReference[]) => {
+            for (const { messageId } of batch) added.push({ queue, messageId });
+            return Promise.resolve();
+          },
+        },
+        onAdded: () => undefined,
+      },
+      30_000,
+      signal,
+    );
+  return { run, added, finishedMeanwhile, state };
+}
+
+describe('Reconciling', () => {
+  test('adds what is open and missing, to its own queue, and nothing else', async () => {
+    const { run, added, finishedMeanwhile } = world(['m1', 'm2', 'm3', 'c1'], ['m1']);
+    finishedMeanwhile.add('m2');
+    expect(await run()).toBe(2);
+    expect(added).toEqual([
+      { queue: 'cleanup', messageId: 'c1' },
+      { queue: 'media', messageId: 'm3' },
+    ]);
+  });
+
+  test('walks all pages', async () => {
+    const ids = Array.from({ length: 2_500 }, (_, index) => `m${String(index).padStart(5, '0')}`);
+    const { run, added } = world(ids, ids.slice(0, 100));
+    expect(await run()).toBe(2_400);
+    expect(new Set(added.map(({ messageId }) => messageId)).size).toBe(2_400);
+  });
+
+  test('adds nothing when Redis cannot be asked, or when it is stopped', async () => {
+    const away = world(['m1'], []);
+    away.state.away = true;
+    await expect(away.run()).rejects.toThrow('Redis is away');
+    expect(away.added).toEqual([]);
+    const stopped = world(['m1'], []);
+    expect(await stopped.run(AbortSignal.abort())).toBe(0);
+  });
+});
+
+describe('The high-water mark', () => {
+  test('stops at the mark and goes on below four fifths of it', async () => {
+    const depths = [99, 100, 85, 80, 79, 99];
+    const left = [...depths];
+    const pressure = createPressure({ depth: () => Promise.resolve(left.shift() ?? 0) }, 'media', 100);
+    const answers: boolean[] = [];
+    for (const _depth of depths) answers.push((await pressure()) !== undefined);
+    expect(answers).toEqual([false, true, true, true, false, false]);
+  });
+
+  test('that cannot be asked for is a failure, not "go on"', async () => {
+    await expect(createPressure({ depth: () => Promise.reject(new Error('away')) }, 'media', 100)()).rejects.toThrow('away');
+  });
+});
+
+test('The gate opens once Postgres and Redis both answer, and at once for a stop', async () => {
+  let failures = 2;
+  const answer = () => (failures-- > 0 ? Promise.reject(new Error('away')) : Promise.resolve());
+  const gate = (ping: () => Promise<void>) =>
+    createGate({ ping } as Parameters<typeof createGate>[0], { ping: () => Promise.resolve() } as Parameters<typeof createGate>[1], silentLogger);
+  await gate(answer)(new AbortController().signal);
+  expect(failures).toBeLessThan(0);
+  const stop = new AbortController();
+  const waiting = gate(() => Promise.reject(new Error('away')))(stop.signal);
+  stop.abort();
+  await waiting;
+});
