@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createChatTables, createDatabase, migrate } from '@backhaul/database';
 import { silentLogger } from '@backhaul/runtime';
@@ -35,6 +36,8 @@ export async function startLocalFleet(stackOptions: StackOptions, fleetOptions: 
       fleet,
       summary: describe(stack, fleet),
       async stop() {
+        // Its addresses lead nowhere from here on.
+        await rm(envFile, { force: true });
         await fleet.stop();
         await stack.stop();
       },
