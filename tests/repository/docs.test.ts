@@ -107,9 +107,12 @@ test('docs/events.md has every reason for which a message or a job of any queue 
   const reasons = new Set([
     ...[...poison.matchAll(/'([a-z_]+)'/g)].map(([, reason = '']) => reason),
     ...inSources(/\breason: '([a-z]+_?[a-z]*)',\n/g),
+    ...inSources(/'dead', reason: '([a-z_]+)'/g),
     ...inSources(/new PermanentFailure\(\s*'([a-z_]+)'/g),
   ]);
-  expect([...reasons]).toEqual(expect.arrayContaining(['too_deep', 'id_conflict', 'delivery_limit', 'stalled', 'source_missing', 'delivery_unknown']));
+  expect([...reasons]).toEqual(
+    expect.arrayContaining(['too_deep', 'id_conflict', 'delivery_limit', 'stalled', 'source_missing', 'delivery_unknown', 'postponed_too_long']),
+  );
   expect([...reasons].filter((reason) => !text.includes(`\`${reason}\``))).toEqual([]);
 });
 
