@@ -91,6 +91,7 @@ describe('How a run ends', () => {
     const lastTries: boolean[] = [];
     const { ledger, run } = setUp((_payload, { lastTry }) => {
       lastTries.push(lastTry);
+      // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- libraries reject with texts and nothing too: that is the case
       return Promise.reject(thrown);
     });
     expect(await run()).toEqual({ status: 'again', delayMs: 5_000, because: 'failed' });
