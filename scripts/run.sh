@@ -70,8 +70,8 @@ sh "$root/scripts/setup.sh"
 # shellcheck disable=SC1090
 if [ -f "$containers" ]; then . "$containers"; fi
 find_node
-# Tools look Node up on PATH.
-PATH=$(dirname -- "$node"):$PATH
+# Tools look Node and each other up on PATH, as under npm.
+PATH=$(dirname -- "$node"):$root/node_modules/.bin:$PATH
 export PATH
 cd "$root"
 
