@@ -40,6 +40,8 @@ export interface Run<Ports> {
 
 /** How long a job may be postponed in all. */
 const MAX_POSTPONED_MS = 24 * 3_600_000;
+/** And how often at least: a job that lay untouched over a weekend is not given up at its first "later". */
+const MIN_POSTPONEMENTS = 10;
 /** How long a handler may take to notice its aborted signal before the run is closed without it. */
 const ABORT_GRACE_MS = 5_000;
 /** How long a job waits when the record cannot be reached. */
@@ -107,11 +109,16 @@ type Closing =
   | { readonly status: 'again'; readonly delayMs: number; readonly because: 'failed' | 'postponed' | 'handed_back'; readonly error: Error };
 
 /** What a failure means for the job. */
-function judge(thrown: unknown, job: JobDefinition, { failures, firstStartedAt }: { failures: number; firstStartedAt: Date }): Closing {
+function judge(
+  thrown: unknown,
+  job: JobDefinition,
+  { attempt, failures, firstStartedAt }: { attempt: number; failures: number; firstStartedAt: Date },
+): Closing {
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   if (error instanceof RunAborted) return { status: 'again', delayMs: 0, because: 'handed_back', error };
   // A provider that says "later" for ever would otherwise keep the job, and its place in the queue, for ever.
-  if (error instanceof RetryLater && Date.now() - firstStartedAt.getTime() > MAX_POSTPONED_MS) return { status: 'dead', reason: 'postponed_too_long', error };
+  if (error instanceof RetryLater && attempt > MIN_POSTPONEMENTS && Date.now() - firstStartedAt.getTime() > MAX_POSTPONED_MS)
+    return { status: 'dead', reason: 'postponed_too_long', error };
   if (error instanceof RetryLater) return { status: 'again', delayMs: usable(error.delayMs), because: 'postponed', error };
   if (error instanceof PermanentFailure) return { status: 'dead', reason: error.code, error };
   const delayMs = nextDelayMs(job.retry, failures + 1);

@@ -25,6 +25,8 @@ export type BridgeCounter = (routingKey: string, result: 'accepted' | 'repeated'
 
 /** What is kept of a poisoned body. */
 const BODY_HEAD_BYTES = 8 * 1024;
+/** Reasons for which the message itself may be good: all of it is kept, so that it can be published again. */
+const KEPT_WHOLE = new Set(['delivery_limit', 'unstorable', 'id_conflict', 'unknown_type']);
 
 /**
  * Takes a batch over: decode, validate, record, enqueue; the consumer acks
@@ -161,7 +163,7 @@ export function toPoison(queue: string, delivery: Delivery, why: { messageId: st
     routingKey: delivery.routingKey.replaceAll('\u0000', '').slice(0, 255),
     reason: why.reason,
     message: why.message,
-    bodyHead: delivery.body.subarray(0, BODY_HEAD_BYTES),
+    bodyHead: KEPT_WHOLE.has(why.reason) ? delivery.body : delivery.body.subarray(0, BODY_HEAD_BYTES),
     bodyBytes: delivery.body.length,
     bodyHash: why.bodyHash,
   };

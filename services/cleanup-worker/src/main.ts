@@ -25,7 +25,7 @@ await runService('cleanup-worker', { env: process.env, config: cleanupWorkerConf
   onStop({ close: async () => redis.disconnect() });
 
   http.addCheck('postgres', () => database.ping());
-  http.addCheck('object-store', () => store.ping(), { critical: false });
+  http.addCheck('s3', () => store.ping(), { critical: false });
   await migrate(database);
   const chatSchema = async () => {
     const problems = await checkChatTables(database);

@@ -38,7 +38,7 @@ await runService('media-worker', { env: process.env, config: mediaWorkerConfig }
       log,
     }),
   );
-  http.addCheck('database', () => database.ping());
+  http.addCheck('postgres', () => database.ping());
   const store = onStop(createObjectStore(objectStoreOptions(config)));
   http.addCheck('s3', () => store.ping());
 

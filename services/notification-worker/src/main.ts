@@ -16,7 +16,7 @@ await runService('notification-worker', { env: process.env, config: notification
       log,
     }),
   );
-  http.addCheck('database', () => database.ping());
+  http.addCheck('postgres', () => database.ping());
 
   const channels = await createChannels(config);
   for (const [name, channel] of [
