@@ -151,24 +151,15 @@ export async function recordJobs(client: Queryable, batch: readonly NewJob[]): P
     (job) =>
       `{"m":${JSON.stringify(job.messageId)},"q":${JSON.stringify(job.queue)},"n":${JSON.stringify(job.name)},"r":${job.priority},"h":"${job.bodyHash.toString('hex')}","p":${job.payloadJson}${job.traceparent === null ? '' : `,"t":${JSON.stringify(job.traceparent)}`}}`,
   );
-  const { rows: inserted } = await client.query<{ message_id: string }>(
+  const { rowCount } = await client.query(
     `INSERT INTO backhaul.jobs (message_id, queue, name, priority, body_hash, payload, traceparent)
-     SELECT m, q, n, r, decode(h, 'hex'), p, t FROM json_to_recordset($1::json) AS batch(m text, q text, n text, r int, h text, p jsonb, t text)
-     ON CONFLICT (message_id) DO NOTHING RETURNING message_id`,
+     SELECT m, q, n, r, decode(h, 'hex'), p, t FROM json_to_recordset($1::json) AS batch(m text, q text, n text, r int, h text, p json, t text)
+     ON CONFLICT (message_id) DO NOTHING`,
     [`[${entries.join(',')}]`],
   );
-  const stored = new Map<string, { bodyHash: Buffer; finished: boolean }>();
-  for (const { message_id } of inserted) {
-    const job = first.get(message_id);
-    if (job !== undefined) stored.set(message_id, { bodyHash: job.bodyHash, finished: false });
-  }
-  if (inserted.length < jobs.length) {
-    const { rows } = await client.query<{ message_id: string; body_hash: Buffer; finished: boolean }>(
-      `SELECT message_id, body_hash, finished_at IS NOT NULL AS finished FROM backhaul.jobs WHERE message_id = ANY($1::text[])`,
-      [jobs.filter((job) => !stored.has(job.messageId)).map((job) => job.messageId)],
-    );
-    for (const row of rows) stored.set(row.message_id, { bodyHash: row.body_hash, finished: row.finished });
-  }
+  // Nearly always all of them are new: only when some are not is it worth asking which.
+  const stored =
+    rowCount === jobs.length ? new Map(jobs.map((job) => [job.messageId, { bodyHash: job.bodyHash, finished: false }])) : await storedJobs(client, jobs);
   return batch.map((job) => {
     const row = stored.get(job.messageId);
     // Pruned between the two statements: it was finished long ago.
@@ -176,4 +167,13 @@ export async function recordJobs(client: Queryable, batch: readonly NewJob[]): P
     if (!row.bodyHash.equals(job.bodyHash)) return 'conflict';
     return row.finished ? 'finished' : 'open';
   });
+}
+
+/** What is on record under the ids of these jobs. */
+async function storedJobs(client: Queryable, jobs: readonly NewJob[]): Promise<Map<string, { bodyHash: Buffer; finished: boolean }>> {
+  const { rows } = await client.query<{ message_id: string; body_hash: Buffer; finished: boolean }>(
+    `SELECT message_id, body_hash, finished_at IS NOT NULL AS finished FROM backhaul.jobs WHERE message_id = ANY($1::text[])`,
+    [jobs.map((job) => job.messageId)],
+  );
+  return new Map(rows.map((row) => [row.message_id, { bodyHash: row.body_hash, finished: row.finished }]));
 }

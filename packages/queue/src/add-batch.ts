@@ -32,23 +32,30 @@ if not maxEvents then
   call('HSET', meta, 'opts.maxLenEvents', maxEvents)
 end
 call('INCRBY', idCounter, #jobs)
-local added = 0
+local fresh = {}
 for index = 1, #jobs do
   local job = jobs[index]
   local id, key = job[1], prefix .. job[1]
   if call('EXISTS', key) == 1 then
     call('XADD', events, 'MAXLEN', '~', maxEvents, '*', 'event', 'duplicated', 'jobId', id)
   else
-    local priority = job[4]
-    call('HMSET', key, 'name', job[2], 'data', job[3], 'opts', job[5], 'timestamp', timestamp, 'delay', 0, 'priority', priority)
+    call('HMSET', key, 'name', job[2], 'data', job[3], 'opts', job[5], 'timestamp', timestamp, 'delay', 0, 'priority', job[4])
     call('XADD', events, '*', 'event', 'added', 'jobId', id, 'name', job[2])
-    local count = call('INCR', priorityCounter)
-    call('ZADD', prioritized, priority * 0x100000000 + count % 0x100000000, id)
     call('XADD', events, 'MAXLEN', '~', maxEvents, '*', 'event', 'waiting', 'jobId', id)
-    added = added + 1
+    fresh[#fresh + 1] = job
   end
 end
+local added = #fresh
 if added > 0 then
+  local counter = call('INCRBY', priorityCounter, added) - added
+  for from = 1, added, 1000 do
+    local members = {}
+    for index = from, math.min(from + 999, added) do
+      members[#members + 1] = fresh[index][4] * 0x100000000 + (counter + index) % 0x100000000
+      members[#members + 1] = fresh[index][1]
+    end
+    call('ZADD', prioritized, unpack(members))
+  end
   local limits = call('HMGET', meta, 'paused', 'concurrency')
   if not limits[1] and not (limits[2] and call('LLEN', active) >= tonumber(limits[2])) then
     call('ZADD', marker, 0, '0')
