@@ -28,7 +28,7 @@ const RSS_ROUNDS = 3;
 const MESSAGES = 30_000;
 const SLOW_MESSAGES = 2_000;
 const BATCH_SIZE = 500;
-const IN_FLIGHT = 3;
+const IN_FLIGHT = 4;
 
 const log = silentLogger;
 /** A job as BullMQ takes it; the same that the bridge adds. */

@@ -13,7 +13,7 @@ export const bridgeConfig = z.object({
   /** Messages per batch at most: one statement, one pipeline, one ack. */
   BRIDGE_BATCH_SIZE: integer({ min: 1, max: 5_000 }).default(500),
   /** Batches per queue that are under way at once. */
-  BRIDGE_BATCHES_IN_FLIGHT: integer({ min: 1, max: 16 }).default(3),
+  BRIDGE_BATCHES_IN_FLIGHT: integer({ min: 1, max: 16 }).default(4),
   /** How long a batch that is not full waits for more while others are under way. */
   BRIDGE_LINGER_MS: milliseconds().default(5),
   /** Above this many jobs in a Bull queue the bridge leaves messages in RabbitMQ. */

@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
  * A bridge that works off a backlog makes garbage at 150 MB a second, of which
  * some outlives the young generation. V8 then lets the old generation grow in
  * big steps before it collects: 340 MB RSS at 100,000 messages instead of 190
- * at 10,000, although no more than three batches are ever held. Collecting
+ * at 10,000, although no more than four batches are ever held. Collecting
  * after 20 % of growth, and leaving the young generation at its first size,
  * holds it at 140 for any backlog. Both flags are read at each collection, so
  * they work after the start.
