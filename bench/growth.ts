@@ -22,10 +22,10 @@ import { idleProcess } from './idle-process.ts';
  */
 const OURS = [1_000, 10_000, 100_000, 1_000_000];
 const BULL = [1_000, 10_000, 100_000];
-const ROUNDS = 3;
+const ROUNDS = 5;
 const IN_FLIGHT = 50;
-const ADDS = 5_000;
-const DRAINS = 5_000;
+/** Added and taken again in each round, so that a backlog stays what its name says. */
+const ADDS = 2_000;
 const PRIORITIES = [1, 2, 3];
 
 const samples = createSamples();
@@ -60,14 +60,11 @@ try {
       );
   }
   const bulls = new Map(BULL.map((backlog) => [backlog, new Bull(`bull-${backlog}`, { redis })]));
-  for (const [backlog, queue] of bulls) {
-    await queue.isReady();
-    process.stderr.write(`filling bull with ${backlog}\n`);
-    await fillBull(`bull-${backlog}`, backlog);
-  }
+  for (const queue of bulls.values()) await queue.isReady();
 
   /** Writes Bull's waiting list and priority set directly: adding 100,000 jobs its own way takes minutes, which is what is measured below. */
   async function fillBull(queue: string, backlog: number): Promise<void> {
+    await producer.redis.del(`bull:${queue}:wait`, `bull:${queue}:priority`);
     for (const priority of PRIORITIES.toReversed()) {
       const count = Math.ceil(backlog / PRIORITIES.length);
       for (let added = 0; added < count; added += 1_000) {
@@ -78,18 +75,19 @@ try {
     }
   }
 
+  // Compiled and connected before anything counts.
+  await addsPerSecond(4 * ADDS, (index) => producer.addBatch('warm-up', [job(index)]));
   for (let round = 1; round <= ROUNDS; round += 1) {
     process.stderr.write(`round ${round} of ${ROUNDS}\n`);
     for (const backlog of OURS) {
       samples.add(`growth.ours.${backlog}`, await addsPerSecond(ADDS, (index) => producer.addBatch(ourQueue(backlog), [job(index)])));
     }
     for (const [backlog, queue] of bulls) {
-      samples.add(
-        `growth.bull.${backlog}`,
-        await addsPerSecond(backlog > 10_000 ? ADDS / 5 : ADDS, (index) => queue.add({ messageId: randomUUID() }, { priority: priorityOf(index) })),
-      );
+      await fillBull(`bull-${backlog}`, backlog);
+      const add = (index: number) => queue.add({ messageId: randomUUID() }, { priority: priorityOf(index) });
+      samples.add(`growth.bull.${backlog}`, await addsPerSecond(ADDS, add));
     }
-    for (const backlog of OURS) samples.add(`growth.ours.drain.${backlog}`, await drainPerSecond(backlog, Math.min(DRAINS, backlog)));
+    for (const backlog of OURS) samples.add(`growth.ours.drain.${backlog}`, await drainPerSecond(backlog, ADDS));
   }
 
   /** Takes `count` jobs off a backlog with one worker; returns jobs per second from the first to the last. */
