@@ -19,6 +19,8 @@ export default defineConfig({
           name: 'int',
           include: everywhere.map((folder) => `${folder}/*.int.test.ts`),
           globalSetup: [stack],
+          // Most of them wait for servers most of the time; by default two cores would run one file at a time.
+          maxWorkers: 3,
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },
@@ -28,8 +30,9 @@ export default defineConfig({
           name: 'flow',
           include: ['tests/flow/**/*.flow.test.ts'],
           globalSetup: [stack],
-          // Each starts a fleet of its own; two cores carry one at a time.
-          fileParallelism: false,
+          // Each starts a fleet of its own; two cores carry two, and none beside the other projects.
+          maxWorkers: 2,
+          sequence: { groupOrder: 2 },
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

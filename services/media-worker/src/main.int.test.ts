@@ -113,7 +113,7 @@ test('the worker says what it depends on and that all of it is there', async () 
   const response = await fetch(`${fleet.get('media-worker').url}/health`);
   expect(await response.json()).toMatchObject({
     status: 'healthy',
-    dependencies: { database: { ok: true }, s3: { ok: true }, ffmpeg: { ok: true }, redis: { ok: true } },
+    dependencies: { postgres: { ok: true }, s3: { ok: true }, ffmpeg: { ok: true }, redis: { ok: true } },
   });
 });
 

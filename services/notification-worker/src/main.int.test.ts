@@ -72,7 +72,7 @@ test('the worker sends what is queued on every channel, reports its channels, an
   const health: unknown = await (await fetch(`${fleet.get('notification-worker').url}/health`)).json();
   expect(health).toMatchObject({
     status: 'healthy',
-    dependencies: { database: { ok: true }, redis: { ok: true }, push: { ok: true, critical: false }, mail: { ok: true }, sms: { ok: true } },
+    dependencies: { postgres: { ok: true }, redis: { ok: true }, push: { ok: true, critical: false }, mail: { ok: true }, sms: { ok: true } },
   });
   const metrics = await (await fetch(`${fleet.get('notification-worker').url}/metrics`)).text();
   expect(metrics).toMatch(/backhaul_provider_requests_total\{[^}]*provider="fcm",outcome="sent"[^}]*\} 1/);
