@@ -15,6 +15,14 @@ export const workQueue = (topology: Pick<Topology, 'queuePrefix'>, queue: string
 /** Where messages go that were delivered too often without an ack. */
 export const deadQueue = (topology: Pick<Topology, 'queuePrefix'>) => `${topology.queuePrefix}.dead`;
 
+/**
+ * Deliveries of a dead message before the broker drops it: as good as never.
+ * Nothing lies behind the dead queue, and RabbitMQ 4 drops after 20 if nothing
+ * is said: a minute of a database that refuses writes. A number, because
+ * brokers before 4 do not take -1 for "never".
+ */
+const DEAD_DELIVERY_LIMIT = 1_000_000_000;
+
 const deadExchange = (topology: Topology) => `${topology.queuePrefix}.dead`;
 
 /**
@@ -28,7 +36,7 @@ const deadExchange = (topology: Topology) => `${topology.queuePrefix}.dead`;
 export async function declareTopology(channel: Channel, topology: Topology): Promise<void> {
   await channel.assertExchange(topology.exchange, 'topic', { durable: true });
   await channel.assertExchange(deadExchange(topology), 'fanout', { durable: true });
-  await channel.assertQueue(deadQueue(topology), { durable: true, arguments: { 'x-queue-type': 'quorum' } });
+  await channel.assertQueue(deadQueue(topology), { durable: true, arguments: { 'x-queue-type': 'quorum', 'x-delivery-limit': DEAD_DELIVERY_LIMIT } });
   await channel.bindQueue(deadQueue(topology), deadExchange(topology), '');
   for (const queue of topology.queues) {
     const name = workQueue(topology, queue);

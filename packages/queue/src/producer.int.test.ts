@@ -116,9 +116,12 @@ describe('A Redis that is set up otherwise', () => {
     await admin.config('SET', 'maxmemory', '1');
     await expect(producer.addBatch('work', [job('a'), job('b')])).rejects.toThrow(QueueUnavailable);
     expect(await admin.keys('full:*')).toEqual([]);
+    await producer.ping();
+    await expect(producer.probe()).rejects.toThrow(QueueUnavailable);
     await admin.config('SET', 'maxmemory', '0');
     await producer.addBatch('work', [job('a'), job('b')]);
     expect(await producer.depth('work')).toBe(2);
+    await producer.probe();
     await producer.close();
   });
 });

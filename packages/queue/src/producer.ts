@@ -34,7 +34,10 @@ export interface Producer {
   depth(queue: string): Promise<number>;
   /** Of these message ids, the ones whose job is not in Redis. */
   missing(queue: string, messageIds: readonly string[]): Promise<string[]>;
+  /** Resolves when Redis answers. */
   ping(): Promise<void>;
+  /** Resolves when Redis takes writes: a full one, or a replica, answers a ping all the same. */
+  probe(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -103,6 +106,7 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
           return found === 0;
         });
       }),
+    probe: () => attempt('probing', async () => void (await redis.set(`${options.prefix}:backhaul:probe`, '', 'PX', 1_000))),
     ping: () => attempt('ping', async () => void (await redis.ping())),
     async close() {
       await withDeadline('closing the queues', 2_000, Promise.all([...queues.values()].map((queue) => queue.close()))).catch(() => undefined);

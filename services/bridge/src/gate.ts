@@ -2,12 +2,16 @@ import type { Database } from '@backhaul/database';
 import type { Producer } from '@backhaul/queue';
 import { type Logger, pause } from '@backhaul/runtime';
 
-/** Waits until Postgres and Redis both answer: consuming before would only take messages to give them back. */
-export function createGate(database: Database, producer: Producer, log: Logger): (signal: AbortSignal) => Promise<void> {
+/**
+ * Waits until Postgres and Redis both take writes: consuming before would only
+ * take messages to give them back, and each time counts towards the delivery
+ * limit. An answer is not enough, a replica and a full Redis answer as well.
+ */
+export function createGate(database: Pick<Database, 'query'>, producer: Pick<Producer, 'probe'>, log: Logger): (signal: AbortSignal) => Promise<void> {
   return async (signal) => {
     for (let delayMs = 100; !signal.aborted; delayMs = Math.min(1_000, delayMs * 2)) {
       try {
-        await Promise.all([database.ping(), producer.ping()]);
+        await Promise.all([takesWrites(database), producer.probe()]);
         return;
       } catch (error) {
         log.warn('waiting for Postgres and Redis', { error });
@@ -15,6 +19,11 @@ export function createGate(database: Database, producer: Producer, log: Logger):
       }
     }
   };
+}
+
+async function takesWrites(database: Pick<Database, 'query'>): Promise<void> {
+  const { rows } = await database.query<{ readOnly: string }>(`SELECT current_setting('transaction_read_only') AS "readOnly"`);
+  if (rows[0]?.readOnly !== 'off') throw new Error('Postgres is read-only: a replica, or set so');
 }
 
 /**

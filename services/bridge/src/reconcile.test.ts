@@ -85,15 +85,41 @@ describe('The high-water mark', () => {
   });
 });
 
-test('The gate opens once Postgres and Redis both answer, and at once for a stop', async () => {
-  let failures = 2;
-  const answer = () => (failures-- > 0 ? Promise.reject(new Error('away')) : Promise.resolve());
-  const gate = (ping: () => Promise<void>) =>
-    createGate({ ping } as Parameters<typeof createGate>[0], { ping: () => Promise.resolve() } as Parameters<typeof createGate>[1], silentLogger);
-  await gate(answer)(new AbortController().signal);
-  expect(failures).toBeLessThan(0);
-  const stop = new AbortController();
-  const waiting = gate(() => Promise.reject(new Error('away')))(stop.signal);
-  stop.abort();
-  await waiting;
+describe('The gate', () => {
+  type Query = () => Promise<{ rows: { readOnly: string }[]; rowCount: number }>;
+  const writable: Query = () => Promise.resolve({ rows: [{ readOnly: 'off' }], rowCount: 1 });
+  const gate = (query: Query, probe: () => Promise<void>) =>
+    createGate({ query } as Parameters<typeof createGate>[0], { probe }, silentLogger)(new AbortController().signal);
+
+  test('opens once Postgres and Redis both answer', async () => {
+    let failures = 2;
+    await gate(
+      () => (failures-- > 0 ? Promise.reject(new Error('away')) : writable()),
+      () => Promise.resolve(),
+    );
+    expect(failures).toBeLessThan(0);
+  });
+
+  test('stays shut while Postgres takes no writes: each batch would only be given back, until the delivery limit', async () => {
+    const answers = ['on', 'on', 'off'];
+    await gate(
+      () => Promise.resolve({ rows: [{ readOnly: answers.shift() ?? 'off' }], rowCount: 1 }),
+      () => Promise.resolve(),
+    );
+    expect(answers).toEqual([]);
+  });
+
+  test('stays shut while Redis takes no writes', async () => {
+    let refusals = 2;
+    await gate(writable, () => (refusals-- > 0 ? Promise.reject(new Error('OOM command not allowed')) : Promise.resolve()));
+    expect(refusals).toBeLessThan(0);
+  });
+
+  test('opens at once for a stop', async () => {
+    const stop = new AbortController();
+    const away = () => Promise.reject(new Error('away'));
+    const waiting = createGate({ query: away } as Parameters<typeof createGate>[0], { probe: away }, silentLogger)(stop.signal);
+    stop.abort();
+    await waiting;
+  });
 });
