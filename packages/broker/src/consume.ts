@@ -163,7 +163,8 @@ export function consumeBatches(options: ConsumerOptions): Consumer {
 
     function launch(): void {
       lingering = undefined;
-      if (over !== undefined || buffer.length === 0 || inFlight.length >= options.batchesInFlight) return;
+      // By the timer as well: what came in while somebody waited for company must not pass the mark.
+      if (over !== undefined || underPressure || buffer.length === 0 || inFlight.length >= options.batchesInFlight) return;
       const batch: Batch = { deliveries: buffer.splice(0, options.batchSize), verdict: undefined };
       inFlight.push(batch);
       count();
