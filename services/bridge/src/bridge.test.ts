@@ -11,6 +11,7 @@ import { createDeadQueueHandler } from './dead-queue.ts';
 
 const payload = z.object({ type: z.literal('thing'), n: z.number(), note: z.string().optional() });
 const thing = defineEvent({ routingKey: 'work.thing', data: payload, example: { type: 'thing', n: 1 } });
+const other = defineEvent({ routingKey: 'work.other', data: payload, example: { type: 'thing', n: 1 } });
 const orphan = defineEvent({ routingKey: 'work.orphan', data: z.object({ type: z.literal('orphan') }), example: { type: 'orphan' } });
 const job = defineJob({
   name: 'work.do-thing',
@@ -21,7 +22,7 @@ const job = defineJob({
   timeoutMs: 1_000,
   retry: { attempts: 1, firstDelayMs: 1 },
 }) as unknown as JobDefinition;
-const decode = createDecoder({ events: [thing, orphan] });
+const decode = createDecoder({ events: [thing, other, orphan] });
 
 /** Postgres and Redis in memory, as the bridge sees them. */
 function world() {
@@ -35,7 +36,7 @@ function world() {
   const handle = createBridge({
     queue: 'work',
     decode,
-    jobOf: (routingKey) => (routingKey === 'work.thing' ? job : undefined),
+    jobOf: (routingKey) => (routingKey === 'work.orphan' ? undefined : job),
     log: silentLogger,
     count: (routingKey, result, count) => void counts.set(`${routingKey} ${result}`, (counts.get(`${routingKey} ${result}`) ?? 0) + count),
     jobs: {
@@ -141,6 +142,16 @@ describe('A batch', () => {
     enqueued.length = 0;
     expect(await verdict(handle([delivery('open'), delivery('finished'), delivery('new')]))).toBe('ack');
     expect(ids(enqueued)).toEqual(['open', 'new']);
+    expect(counts.get('work.thing repeated')).toBe(1);
+  });
+
+  test('of several kinds counts each repeat under its own routing key', async () => {
+    const { handle, recorded, counts } = world();
+    const batch = [delivery('new'), delivery('o1', { type: 'thing', n: 1 }, { routingKey: 'work.other' }), delivery('t1')];
+    await verdict(handle(batch.slice(1)));
+    for (const row of recorded.values()) row.finished = true;
+    await verdict(handle(batch));
+    expect(counts.get('work.other repeated')).toBe(1);
     expect(counts.get('work.thing repeated')).toBe(1);
   });
 

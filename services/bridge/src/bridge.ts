@@ -76,7 +76,7 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
   };
 
   async function settle(good: readonly { delivery: Delivery; job: NewJob }[], poison: readonly PoisonMessage[]): Promise<void> {
-    const { recorded, refused } = await record(good);
+    const { recorded, repeated, refused } = await record(good);
     failpoint('bridge.recorded');
     await options.producer.addBatch(
       options.queue,
@@ -92,17 +92,17 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
       }
     }
     for (const { delivery } of recorded) options.count(delivery.routingKey, 'accepted', 1);
-    const repeated = good.length - recorded.length - refused.length;
-    if (repeated > 0) options.count(good[0]?.delivery.routingKey ?? '', 'repeated', repeated);
+    for (const delivery of repeated) options.count(delivery.routingKey, 'repeated', 1);
   }
 
   /** Records what is new; tells what to enqueue, and what must not be. */
   async function record(
     good: readonly { delivery: Delivery; job: NewJob }[],
-  ): Promise<{ recorded: { delivery: Delivery; job: NewJob }[]; refused: PoisonMessage[] }> {
+  ): Promise<{ recorded: { delivery: Delivery; job: NewJob }[]; repeated: Delivery[]; refused: PoisonMessage[] }> {
     const recorded: { delivery: Delivery; job: NewJob }[] = [];
+    const repeated: Delivery[] = [];
     const refused: PoisonMessage[] = [];
-    if (good.length === 0) return { recorded, refused };
+    if (good.length === 0) return { recorded, repeated, refused };
     let outcomes;
     try {
       outcomes = await options.jobs.record(good.map(({ job }) => job));
@@ -119,11 +119,15 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
             message: 'the database refuses a value of this message',
           }),
         );
-        return { recorded, refused };
+        return { recorded, repeated, refused };
       }
       const middle = good.length >> 1;
       const [left, right] = [await record(good.slice(0, middle)), await record(good.slice(middle))];
-      return { recorded: [...left.recorded, ...right.recorded], refused: [...left.refused, ...right.refused] };
+      return {
+        recorded: [...left.recorded, ...right.recorded],
+        repeated: [...left.repeated, ...right.repeated],
+        refused: [...left.refused, ...right.refused],
+      };
     }
     good.forEach((entry, index) => {
       switch (outcomes[index]) {
@@ -142,10 +146,11 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
           break;
         case 'finished':
         case undefined:
+          repeated.push(entry.delivery);
           break;
       }
     });
-    return { recorded, refused };
+    return { recorded, repeated, refused };
   }
 }
 
