@@ -77,6 +77,10 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
       const end = new AbortController();
       const jobId = bullJob.id ?? '';
       running.set(jobId, end);
+      // After a lost lock this process may run the job again while the first run still ends: that entry is not this run's to remove.
+      const forget = () => {
+        if (running.get(jobId) === end) running.delete(jobId);
+      };
       const onLockLost = () => end.abort(new RunAborted('lock_lost'));
       lockSignal?.addEventListener('abort', onLockLost, { once: true });
       const startedAt = performance.now();
@@ -102,7 +106,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
           },
         });
         // What follows waits for Redis for as long as it is away, and a stop must not.
-        running.delete(jobId);
+        forget();
         const tookMs = performance.now() - startedAt;
         runSeconds.observe({ queue: queue.name, name, outcome: result.status }, tookMs / 1_000);
         pace.observe(tookMs);
@@ -123,7 +127,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
         return null;
       } finally {
         lockSignal?.removeEventListener('abort', onLockLost);
-        running.delete(jobId);
+        forget();
       }
     },
     {
