@@ -1,6 +1,7 @@
 import { type TestDatabase, testDatabase } from '@backhaul/testing/database';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createEffects } from './effects.ts';
+import { createJobLedger } from './job-ledger.ts';
 import { createJobRuns } from './job-runs.ts';
 import { createJobs } from './jobs.ts';
 import { MIN_RETENTION_MS, pruneFinished } from './prune.ts';
@@ -43,6 +44,29 @@ test('What finished within the retention stays, and so does what is open; the re
   expect(rows.map((row) => row.message_id)).toEqual(['late-done', 'new-done', 'old-open']);
   const { rows: kept } = await world.database.query<{ effect_key: string }>('SELECT effect_key FROM backhaul.effects ORDER BY 1');
   expect(kept.map((row) => row.effect_key)).toEqual(['push:late-done', 'push:new']);
+});
+
+test('An effect stays as long as somebody may replay its job: a text message that may have been sent must not be sent by the replay', async () => {
+  const messageId = 'dead-sms';
+  await createJobs(world.database).record([newJob({ messageId })]);
+  const ledger = createJobLedger(world.database);
+  await ledger.start(messageId, 'worker');
+  const effects = createEffects(world.database);
+  const claim = await effects.claim('sms:dead', { messageId, leaseMs: 1 });
+  if (claim.state !== 'claimed') throw new Error(`expected a claim, got ${claim.state}`);
+  await effects.giveUp('sms:dead', claim.token, 'the reply was lost');
+  await ledger.bury(messageId, 1, { reason: 'delivery_unknown', error: { name: 'PermanentFailure', message: 'unknown' } });
+  const age = "now() - interval '100 hours'";
+  await world.database.query(`UPDATE backhaul.jobs SET received_at = ${age}, finished_at = ${age} WHERE message_id = $1`, [messageId]);
+  await world.database.query(`UPDATE backhaul.effects SET created_at = ${age}, updated_at = ${age} WHERE message_id = $1`, [messageId]);
+  const prune = () => pruneFinished(world.database, { olderThanMs: MIN_RETENTION_MS, batchSize: 10 });
+
+  expect(await prune()).toMatchObject({ jobs: 1, effects: 0 });
+  expect(await effects.claim('sms:dead', { messageId, leaseMs: 1 })).toEqual({ state: 'unknown' });
+
+  // Closed by hand: nobody will replay it.
+  await world.database.query('UPDATE backhaul.dead_letters SET retried_at = now() WHERE message_id = $1', [messageId]);
+  expect(await prune()).toMatchObject({ effects: 1 });
 });
 
 test('A fire is noted once however many schedulers run, and the latest one of a schedule is never pruned', async () => {

@@ -18,7 +18,7 @@ export interface Pruned {
  * Deletes what is finished and older than the retention from the fleet's own
  * tables, in batches. Deduplication has no hole: a job's row stays for the
  * whole retention after it finished, an open job's row stays for ever, and an
- * effect outlives its job.
+ * effect outlives its job, and an open dead letter that may still be replayed.
  *
  * @throws {RangeError} when `olderThanMs` is below 48 h
  */
@@ -34,6 +34,7 @@ export async function pruneFinished(database: Database, options: { olderThanMs: 
          SELECT e.ctid FROM backhaul.effects e
          WHERE e.created_at < now() - $1 * interval '1 millisecond' AND e.updated_at < now() - $1 * interval '1 millisecond'
            AND NOT EXISTS (SELECT 1 FROM backhaul.jobs j WHERE j.message_id = e.message_id)
+           AND NOT EXISTS (SELECT 1 FROM backhaul.dead_letters d WHERE d.message_id = e.message_id AND d.retried_at IS NULL)
          LIMIT $2 FOR UPDATE SKIP LOCKED))`,
       [options.olderThanMs, options.batchSize],
     );
