@@ -149,12 +149,11 @@ export function consumeBatches(options: ConsumerOptions): Consumer {
     }
 
     function pump(): void {
-      clearTimeout(lingering);
-      lingering = undefined;
       while (over === undefined && !underPressure && buffer.length > 0 && inFlight.length < options.batchesInFlight) {
         const full = buffer.length >= options.batchSize;
         if (!full && inFlight.length > 0) {
-          lingering = setTimeout(launch, options.lingerMs);
+          // Set by the first message that waits, not again by each that follows: or a steady trickle would wait for ever.
+          lingering ??= setTimeout(launch, options.lingerMs);
           return;
         }
         launch();
@@ -162,6 +161,7 @@ export function consumeBatches(options: ConsumerOptions): Consumer {
     }
 
     function launch(): void {
+      clearTimeout(lingering);
       lingering = undefined;
       // By the timer as well: what came in while somebody waited for company must not pass the mark.
       if (over !== undefined || underPressure || buffer.length === 0 || inFlight.length >= options.batchesInFlight) return;

@@ -65,9 +65,9 @@ test('A batch leaves in Redis exactly what addBulk leaves there', async () => {
   await theirs.close();
 });
 
-test('Only the entries that are new are counted', async () => {
-  expect(await addBatch(redis, prefix, 'counted', jobs.slice(0, 5))).toBe(5);
-  expect(await addBatch(redis, prefix, 'counted', jobs.slice(3, 8))).toBe(3);
+test('Only the entries that are new are counted, and the depth of the queue is told', async () => {
+  expect(await addBatch(redis, prefix, 'counted', jobs.slice(0, 5))).toEqual({ added: 5, depth: 5 });
+  expect(await addBatch(redis, prefix, 'counted', jobs.slice(3, 8))).toEqual({ added: 3, depth: 8 });
 });
 
 test('A paused queue wakes no worker', async () => {

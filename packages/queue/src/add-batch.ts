@@ -61,23 +61,30 @@ if added > 0 then
     call('ZADD', marker, 0, '0')
   end
 end
-return added
+local depth = call('ZCARD', prioritized) + call('LLEN', prefix .. 'wait') + call('LLEN', active) + call('ZCARD', prefix .. 'delayed')
+return { added, depth }
 `;
 
-type WithAddBatch = Redis & { backhaulAddBatch(...args: string[]): Promise<number> };
+type WithAddBatch = Redis & { backhaulAddBatch(...args: string[]): Promise<[added: number, depth: number]> };
 
 /** Teaches a connection the script. */
 export function defineAddBatch(redis: Redis): void {
   redis.defineCommand('backhaulAddBatch', { numberOfKeys: 7, lua: SCRIPT });
 }
 
-/** Adds the entries to the queue `<prefix>:<queue>`; those whose id is there already stay as they are. Returns how many were new. */
-export function addBatch(redis: Redis, prefix: string, queue: string, entries: readonly BullEntry[], now = Date.now()): Promise<number> {
+/** Adds the entries to the queue `<prefix>:<queue>`; those whose id is there already stay as they are. Returns how many were new, and how many jobs the queue holds now. */
+export async function addBatch(
+  redis: Redis,
+  prefix: string,
+  queue: string,
+  entries: readonly BullEntry[],
+  now = Date.now(),
+): Promise<{ added: number; depth: number }> {
   const base = `${prefix}:${queue}:`;
   const jobs = JSON.stringify(
     entries.map(({ id, name, data, priority }) => [id, name, data, priority, `{"priority":${priority},"jobId":"${id}","attempts":0}`]),
   );
-  return (redis as WithAddBatch).backhaulAddBatch(
+  const [added, depth] = await (redis as WithAddBatch).backhaulAddBatch(
     `${base}marker`,
     `${base}meta`,
     `${base}id`,
@@ -89,4 +96,5 @@ export function addBatch(redis: Redis, prefix: string, queue: string, entries: r
     String(now),
     jobs,
   );
+  return { added, depth };
 }

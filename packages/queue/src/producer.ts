@@ -32,6 +32,8 @@ export interface Producer {
   addBatch(queue: string, jobs: readonly JobReference[]): Promise<void>;
   /** How many jobs wait in a queue: waiting, prioritised, delayed and active. */
   depth(queue: string): Promise<number>;
+  /** The depth as the latest `addBatch` found it, without asking Redis; undefined when that is more than 250 ms ago. */
+  seenDepth(queue: string): number | undefined;
   /** Of these message ids, the ones whose job is not in Redis. */
   missing(queue: string, messageIds: readonly string[]): Promise<string[]>;
   /** Resolves when Redis answers. */
@@ -55,6 +57,7 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
   const timeoutMs = options.timeoutMs ?? 5_000;
   const redis = failFast(options.redis, options.log);
   defineAddBatch(redis);
+  const seen = new Map<string, { depth: number; at: number }>();
   const queues = new Map<string, Queue<JobData>>();
   const queueOf = (name: string) => {
     let queue = queues.get(name);
@@ -88,13 +91,18 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
         data: JSON.stringify(traceparent === null ? { messageId } : { messageId, traceparent }),
         priority: bullPriority(priority),
       }));
-      await attempt('adding jobs', () => addBatch(redis, options.prefix, queue, entries));
+      const { depth } = await attempt('adding jobs', () => addBatch(redis, options.prefix, queue, entries));
+      seen.set(queue, { depth, at: Date.now() });
     },
     depth: (queue) =>
       attempt('counting jobs', async () => {
         const counts = await queueOf(queue).getJobCounts('waiting', 'active', 'prioritized', 'delayed');
         return Object.values(counts).reduce((sum, count) => sum + count, 0);
       }),
+    seenDepth(queue) {
+      const latest = seen.get(queue);
+      return latest !== undefined && Date.now() - latest.at <= 250 ? latest.depth : undefined;
+    },
     missing: (queue, messageIds) =>
       attempt('looking jobs up', async () => {
         const pipeline = redis.pipeline();

@@ -74,14 +74,29 @@ describe('The high-water mark', () => {
   test('stops at the mark and goes on below four fifths of it', async () => {
     const depths = [99, 100, 85, 80, 79, 99];
     const left = [...depths];
-    const pressure = createPressure({ depth: () => Promise.resolve(left.shift() ?? 0) }, 'media', 100);
+    const pressure = createPressure({ depth: () => Promise.resolve(left.shift() ?? 0), seenDepth: () => undefined }, 'media', 100);
     const answers: boolean[] = [];
     for (const _depth of depths) answers.push((await pressure()) !== undefined);
     expect(answers).toEqual([false, true, true, true, false, false]);
   });
 
+  test('takes the depth that the latest batch told, and asks while stopped', async () => {
+    let asked = 0;
+    const seen = [50, 100, 10];
+    const producer = {
+      seenDepth: () => seen.shift(),
+      depth: () => {
+        asked += 1;
+        return Promise.resolve(90);
+      },
+    };
+    const pressure = createPressure(producer, 'media', 100);
+    expect([await pressure(), (await pressure()) !== undefined, asked]).toEqual([undefined, true, 0]);
+    expect([(await pressure()) !== undefined, asked]).toEqual([true, 1]);
+  });
+
   test('that cannot be asked for is a failure, not "go on"', async () => {
-    await expect(createPressure({ depth: () => Promise.reject(new Error('away')) }, 'media', 100)()).rejects.toThrow('away');
+    await expect(createPressure({ depth: () => Promise.reject(new Error('away')), seenDepth: () => undefined }, 'media', 100)()).rejects.toThrow('away');
   });
 });
 
