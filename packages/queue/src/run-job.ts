@@ -74,8 +74,10 @@ export async function runJob<Ports>(run: Run<Ports>): Promise<RunResult> {
     return { status: 'again', delayMs: LEDGER_AWAY_DELAY_MS, because: 'postponed' };
   }
   if (opened.state !== 'started') {
-    // A redelivery after the work was done, or a row that was pruned: nothing is left to do.
-    run.log.info('nothing to run', { state: opened.state });
+    // Finished: it was added again after its work was done. Missing: pruned long ago, or the record was restored from
+    // an older backup, and then somebody must know.
+    if (opened.state === 'missing') run.log.warn('there is no record of the job, nothing to run');
+    else run.log.info('nothing to run', { state: opened.state });
     return { status: 'skipped' };
   }
   const { name, attempt, failures } = opened;
