@@ -132,6 +132,8 @@ test('A server that has no connection left is DatabaseUnavailable', async () => 
   await world.database.query('CREATE ROLE crowded LOGIN CONNECTION LIMIT 1').catch(() => undefined);
   const url = Object.assign(new URL(world.url), { username: 'crowded' }).href;
   const database = world.open({ url, poolSize: 2 });
+  // The one connection there is, taken first: of two that come at the same moment Postgres may refuse both.
+  await database.ping();
   const results = await Promise.allSettled([database.query('SELECT pg_sleep(0.3)'), database.query('SELECT pg_sleep(0.3)')]);
   const failed = results.filter((result) => result.status === 'rejected');
   expect(failed).toHaveLength(1);
