@@ -95,7 +95,8 @@ async function run(own: readonly MediaFile[], timeoutMs: number, running: Runnin
   running.fleet = fleet;
   signal.throwIfAborted();
   say(`the fleet is up after ${sinceStart()}:`);
-  for (const { name, url } of fleet.processes) say(`  ${name.padEnd(20)} ${url}/health  ${url}/metrics`);
+  const links = fleet.processes.map(({ name, url }) => `  ${name.padEnd(20)} ${url}/health  ${url}/metrics`).join('\n');
+  say(links);
 
   const backend = await connectChatBackend(env);
   running.backend = backend;
@@ -135,6 +136,7 @@ async function run(own: readonly MediaFile[], timeoutMs: number, running: Runnin
     `  outputs:    ${near(join(stack.dir, 's3'))}, ${near(join(stack.dir, 'mail'))}; every call of the stand-ins: ${near(join(stack.dir, 'fakes', 'effects.ndjson'))}`,
   );
   say(`  logs:       ${near(join(DIR, 'logs'))}`);
+  say(`\n  health and metrics, also /metrics/queues and /metrics/system:\n${links}\n`);
   say('  The servers end with this demo, the files stay. To keep stack and fleet running: make up');
   if (problems.length > 0) {
     say(`\nnot as expected, after ${sinceStart()}:`);
