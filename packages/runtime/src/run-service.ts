@@ -161,5 +161,6 @@ function readConfig<Schema extends z.ZodType<ServiceConfig>>(
 }
 
 function exit(code: number): never {
+  // eslint-disable-next-line no-process-exit -- the one place where a service leaves
   process.exit(code);
 }
