@@ -22,6 +22,16 @@ export class ObjectTooLarge extends Error {
   }
 }
 
+/** The object was replaced since the caller looked at it. */
+export class ObjectChanged extends Error {
+  readonly code = 'object_changed';
+
+  constructor(key: string) {
+    super(`the object ${key} was replaced by another one`);
+    this.name = 'ObjectChanged';
+  }
+}
+
 /** The store understood and said no: credentials, permissions, bucket, region. An operator must act; trying again does not help. */
 export class AccessRefused extends Error {
   readonly code = 'access_refused';
@@ -53,6 +63,9 @@ const TRANSIENT_STATUS: ReadonlySet<number> = new Set([408, 409, 425, 429]);
 /** The local file was at fault, not the store: these pass through as they are. */
 const LOCAL_DISK: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EEXIST', 'ENOENT', 'EACCES', 'EISDIR', 'EMFILE']);
 
+/** Sorted already. */
+const OWN = [ObjectMissing, ObjectTooLarge, ObjectChanged, AccessRefused, StoreUnavailable];
+
 /**
  * Sorts what the SDK threw by who must act.
  *
@@ -63,7 +76,7 @@ const LOCAL_DISK: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EROFS', '
  * | 408, 409, 425, 429, 5xx, no answer | StoreUnavailable |
  */
 export function classify(error: unknown, what: string, key: string): Error {
-  if (error instanceof ObjectMissing || error instanceof ObjectTooLarge || error instanceof AccessRefused || error instanceof StoreUnavailable) return error;
+  if (OWN.some((own) => error instanceof own)) return error as Error;
   if (error instanceof Error && 'code' in error && LOCAL_DISK.has(error.code)) return error;
   const status = statusOf(error);
   if (status === 404 && reasonName(error) !== 'NoSuchBucket') return new ObjectMissing(key, { cause: error });

@@ -1,5 +1,5 @@
 export { objectStoreEnv, objectStoreOptions } from './env.ts';
-export { AccessRefused, ObjectMissing, ObjectTooLarge, StoreUnavailable } from './failures.ts';
+export { AccessRefused, ObjectChanged, ObjectMissing, ObjectTooLarge, StoreUnavailable } from './failures.ts';
 export {
   createObjectStore,
   type Body,

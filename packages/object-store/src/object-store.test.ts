@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { AccessRefused, ObjectMissing, ObjectTooLarge, StoreUnavailable } from './failures.ts';
+import { AccessRefused, ObjectChanged, ObjectMissing, ObjectTooLarge, StoreUnavailable } from './failures.ts';
 import type { ListedObject } from './object-store.ts';
 import { refuse, startScriptedS3 } from './scripted-s3.ts';
 
@@ -187,4 +187,15 @@ test('the round trip leaves nothing behind', async () => {
   await store.ping();
   expect(await store.roundTrip()).toMatchObject({ conditionalPut: true });
   expect(s3.objects.size).toBe(0);
+});
+
+test('an object that was replaced since it was looked at is not fetched in its place', async () => {
+  await using s3 = await startScriptedS3();
+  const store = s3.client();
+  await store.put('k', Buffer.from('one'), jpeg);
+  const ifMatch = (await store.head('k'))?.etag;
+  expect((await store.get('k', { maxBytes: 5, ifMatch })).body.toString()).toBe('one');
+  await store.put('k', Buffer.from('two'), jpeg);
+  await expect(store.get('k', { maxBytes: 5, ifMatch })).rejects.toThrow(ObjectChanged);
+  expect((await store.head('k'))?.etag).not.toBe(ifMatch);
 });

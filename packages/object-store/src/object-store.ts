@@ -18,7 +18,7 @@ import { pause } from '@backhaul/runtime';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { type Addresses, createAddresses } from './addresses.ts';
 import { bounded } from './deadline.ts';
-import { AccessRefused, ObjectMissing, ObjectTooLarge, StoreUnavailable, classify, statusOf } from './failures.ts';
+import { AccessRefused, ObjectChanged, ObjectMissing, ObjectTooLarge, StoreUnavailable, classify, statusOf } from './failures.ts';
 
 /** How the client is made. Times in milliseconds. */
 export interface ObjectStoreOptions {
@@ -44,6 +44,8 @@ export interface ObjectStoreOptions {
 export interface ObjectHead {
   readonly key: string;
   readonly sizeBytes: number;
+  /** Changes whenever the object does; as the store writes it, quotes included. */
+  readonly etag: string | undefined;
   readonly contentType: string | undefined;
   readonly cacheControl: string | undefined;
   readonly lastModified: Date | undefined;
@@ -74,6 +76,8 @@ export interface PutOptions {
 export interface GetOptions {
   /** The most bytes to accept; counted as they arrive, because Content-Length may lie. */
   readonly maxBytes: number;
+  /** Only if the object still has this ETag. */
+  readonly ifMatch?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -103,12 +107,14 @@ export interface ObjectStore extends Addresses {
    * The object in memory.
    * @throws {ObjectMissing} no such key
    * @throws {ObjectTooLarge} more than `maxBytes`
+   * @throws {ObjectChanged} `ifMatch` was given, and it is another object by now
    */
   get(key: string, options: GetOptions): Promise<Fetched & { readonly body: Buffer }>;
   /**
    * The object in a file, which is made anew and is removed by the caller, also on failure.
    * @throws {ObjectMissing} no such key
    * @throws {ObjectTooLarge} more than `maxBytes`
+   * @throws {ObjectChanged} `ifMatch` was given, and it is another object by now
    */
   download(key: string, file: string, options: GetOptions): Promise<Fetched>;
   /** Stores an object whole or not at all. 'exists' only with `ifNoneMatch`: the key was taken, and nothing was written. */
@@ -177,9 +183,12 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
   }
 
   /** Opens an object and sends its body through a counter and a hash to `sink`; the socket is freed however it ends. */
-  async function receive(key: string, { maxBytes, signal: outer }: GetOptions, sink: () => Writable): Promise<Fetched> {
+  async function receive(key: string, { maxBytes, ifMatch, signal: outer }: GetOptions, sink: () => Writable): Promise<Fetched> {
     return guarded(`get ${key}`, key, { timeoutMs: smallMs, signal: outer }, async (signal, extend) => {
-      const answer = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal });
+      const command = new GetObjectCommand({ Bucket: bucket, Key: key, ...(ifMatch === undefined ? {} : { IfMatch: ifMatch }) });
+      const answer = await client.send(command, { abortSignal: signal }).catch((error: unknown) => {
+        throw ifMatch !== undefined && statusOf(error) === 412 ? new ObjectChanged(key) : error;
+      });
       const body = answer.Body;
       if (!(body instanceof Readable)) throw new StoreUnavailable(`get ${key}`, new Error('the answer had no body'));
       const declaredBytes = answer.ContentLength;
@@ -248,6 +257,7 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
         return {
           key,
           sizeBytes: answer.ContentLength ?? 0,
+          etag: answer.ETag,
           contentType: answer.ContentType,
           cacheControl: answer.CacheControl,
           lastModified: answer.LastModified,

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type ObjectStore, type ObjectStoreOptions, createObjectStore } from './object-store.ts';
@@ -58,7 +59,9 @@ export async function startScriptedS3(): Promise<ScriptedS3> {
     } else {
       const object = objects.get(key);
       if (object === undefined) return refuse(response, 404, 'NoSuchKey');
-      response.writeHead(200, { 'content-length': object.length, 'content-type': 'image/jpeg' });
+      const etag = `"${createHash('md5').update(object).digest('hex')}"`;
+      if (request.headers['if-match'] !== undefined && request.headers['if-match'] !== etag) return refuse(response, 412, 'PreconditionFailed');
+      response.writeHead(200, { etag, 'content-length': object.length, 'content-type': 'image/jpeg' });
       response.end(request.method === 'HEAD' ? undefined : object);
     }
   }

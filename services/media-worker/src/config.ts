@@ -4,10 +4,24 @@ import { databaseEnv } from '@backhaul/database';
 import { media } from '@backhaul/jobs/media';
 import { objectStoreEnv } from '@backhaul/object-store';
 import { concurrency, redisEnv, workerEnv } from '@backhaul/queue';
-import { bytes, integer, milliseconds, serviceEnv, text } from '@backhaul/runtime';
+import { bool, bytes, integer, milliseconds, serviceEnv, text } from '@backhaul/runtime';
 import { z } from 'zod';
 
 const MIB = 1024 ** 2;
+
+/** Names with commas between them; none by default. */
+function listOf<const Name extends string>(names: readonly [Name, ...Name[]]) {
+  return z
+    .string()
+    .default('')
+    .transform((given) =>
+      given
+        .split(',')
+        .map((name) => name.trim())
+        .filter((name) => name !== ''),
+    )
+    .pipe(z.array(z.enum(names)));
+}
 
 /** The environment of the media worker. */
 export const mediaWorkerConfig = z.object({
@@ -30,6 +44,10 @@ export const mediaWorkerConfig = z.object({
   MEDIA_MAX_AUDIO_DURATION_MS: milliseconds().default(30 * 60_000),
   /** How long an upload or message row that is not there yet is waited for inside one try. */
   MEDIA_GRACE_MS: milliseconds({ min: 0, max: 30_000 }).default(2_000),
+  /** Animated GIFs become an MP4 as well. */
+  MEDIA_ANIMATED_GIF_TO_MP4: bool().default(false),
+  /** Other clients' forms of a sound's waveform: any of discord, telegram, whatsapp, bbc, with commas. */
+  MEDIA_WAVEFORM_EXPORTS: listOf(['discord', 'telegram', 'whatsapp', 'bbc']),
   /** Where work in progress lies; needs room for the largest video three times per job. */
   MEDIA_TEMP_DIR: text().default(join(tmpdir(), 'backhaul-media')),
   FFMPEG_PATH: text().default('ffmpeg'),

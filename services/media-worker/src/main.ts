@@ -1,4 +1,4 @@
-import { createDatabase, createJobLedger } from '@backhaul/database';
+import { createDatabase, createHolds, createJobLedger } from '@backhaul/database';
 import { media, mediaHandlers, mediaJobs } from '@backhaul/jobs/media';
 import { createObjectStore, objectStoreOptions } from '@backhaul/object-store';
 import { redisOptions, startWorker } from '@backhaul/queue';
@@ -7,6 +7,9 @@ import { checkToolchain, findToolchain } from './adapters/ffmpeg/toolchain.ts';
 import { createScratchFolders } from './adapters/scratch-folders.ts';
 import { mediaWorkerConfig } from './config.ts';
 import { mediaPorts } from './ports.ts';
+
+/** Twice the longest job's limit. */
+const LONGEST_HOLD_MS = 2 * Math.max(...mediaJobs.map(({ timeoutMs }) => timeoutMs));
 
 await runService('media-worker', { env: process.env, config: mediaWorkerConfig }, async ({ config, log, metrics, http, onStop }) => {
   const toolchain = await findToolchain({
@@ -39,10 +42,21 @@ await runService('media-worker', { env: process.env, config: mediaWorkerConfig }
     }),
   );
   http.addCheck('postgres', () => database.ping());
+  // Connections of its own: a hold that waited for one of the pool's could wait for the work that it holds up.
+  const holdConnections = onStop(
+    createDatabase({
+      url: config.DATABASE_URL,
+      poolSize: config.MEDIA_CONCURRENCY,
+      statementTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS,
+      applicationName: 'backhaul-media-worker-holds',
+      log,
+    }),
+  );
+  const holds = createHolds(holdConnections, { longestMs: LONGEST_HOLD_MS });
   const store = onStop(createObjectStore(objectStoreOptions(config)));
   http.addCheck('s3', () => store.ping());
 
-  const ports = mediaPorts(config, { toolchain, scratch, database, store });
+  const ports = mediaPorts(config, { toolchain, scratch, database, holds, store });
   onStop(
     await startWorker({
       queue: media,

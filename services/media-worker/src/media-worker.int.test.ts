@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Database, createChatTables, createDatabase } from '@backhaul/database';
+import { type Database, createChatTables, createDatabase, createHolds } from '@backhaul/database';
 import { mediaHandlers } from '@backhaul/jobs/media';
 import { type ObjectStore, createObjectStore, objectStoreOptions } from '@backhaul/object-store';
 import { PermanentFailure } from '@backhaul/queue/job';
@@ -18,6 +18,7 @@ import { PATH, type SampleMedia, sampleMedia } from './sample-media.ts';
 /** The handlers on the real adapters: S3 over HTTP, Postgres, ffmpeg, sharp. */
 let samples: SampleMedia;
 let database: Database;
+let holdConnections: Database;
 let store: ObjectStore;
 let scratch: ScratchFolders;
 let ports: ReturnType<typeof mediaPorts>;
@@ -25,15 +26,17 @@ let ports: ReturnType<typeof mediaPorts>;
 beforeAll(async () => {
   samples = await sampleMedia();
   const config = loadConfig(mediaWorkerConfig, { ...sharedStack().env, MEDIA_GRACE_MS: '0', MEDIA_TEMP_DIR: join(samples.folder, 'scratch') });
-  database = createDatabase({ url: config.DATABASE_URL, poolSize: 2, statementTimeoutMs: 10_000, applicationName: 'media-test', log: silentLogger });
+  const connections = { url: config.DATABASE_URL, poolSize: 2, statementTimeoutMs: 10_000, applicationName: 'media-test', log: silentLogger };
+  database = createDatabase(connections);
+  holdConnections = createDatabase(connections);
   await createChatTables(database);
   store = createObjectStore(objectStoreOptions(config));
   scratch = await createScratchFolders(config.MEDIA_TEMP_DIR);
   const toolchain = await findToolchain({ ffmpeg: 'ffmpeg', ffprobe: 'ffprobe', path: PATH });
-  ports = mediaPorts(config, { toolchain, scratch, database, store });
+  ports = mediaPorts(config, { toolchain, scratch, database, holds: createHolds(holdConnections, { longestMs: 60_000 }), store });
 });
 afterAll(async () => {
-  await Promise.all([database.close(), store.close(), scratch.close()]);
+  await Promise.all([database.close(), holdConnections.close(), store.close(), scratch.close()]);
   await samples[Symbol.asyncDispose]();
 });
 
@@ -92,7 +95,7 @@ test('a phone picture in the bucket becomes three upright pictures there and a r
     .toBuffer();
   const { image, row, objects } = await message(phone, { caption: 'of the app' });
   expect(await image()).toMatchObject({ status: 'done', result: { reused: false, width: 1200, height: 1600 } });
-  expect([...(await objects()).keys()]).toEqual(['full.webp', 'medium.webp', 'thumb.webp']);
+  expect([...(await objects()).keys()]).toEqual(['facts.json', 'full.webp', 'medium.webp', 'thumb.webp']);
   const { media_url, thumbnail_url, media_metadata } = await row();
   expect(media_metadata).toMatchObject({
     caption: 'of the app',
@@ -110,7 +113,7 @@ test('a phone picture in the bucket becomes three upright pictures there and a r
 
 test('a phone video becomes an MP4 with a poster', async () => {
   const { video, row } = await message(await readFile(await samples.portrait()));
-  expect(await video()).toMatchObject({ status: 'done', result: { mode: 'encoded', width: 720, height: 960 } });
+  expect(await video()).toMatchObject({ status: 'done', result: { road: 'transcode', width: 720, height: 960 } });
   const { media_url, thumbnail_url, media_metadata } = await row();
   expect(await fetchUrl(media_url)).toMatchObject({ status: 200, type: 'video/mp4' });
   expect(await sharp((await fetchUrl(thumbnail_url)).body).metadata()).toMatchObject({ format: 'jpeg', width: 480, height: 640 });
@@ -180,7 +183,14 @@ test('a message that was deleted, even while its media were made, keeps nothing'
 
 test('characters that Postgres cannot store do not keep a reason from the row', async () => {
   const { messageId, row } = await message(undefined);
-  await ports.messages.fail(messageId, { state: 'failed', pipelineVersion: 1, sourceKey: 'a\0b\\u0000', code: 'corrupt', reason: 'half \ud800' });
+  await ports.messages.fail(messageId, {
+    state: 'failed',
+    pipelineVersion: 1,
+    sourceKey: 'a\0b\\u0000',
+    code: 'corrupt',
+    class: 'permanent',
+    reason: 'half \ud800',
+  });
   expect((await row()).media_metadata).toMatchObject({ processing: { sourceKey: 'a\ufffdb\\u0000', reason: 'half \ufffd' } });
 });
 

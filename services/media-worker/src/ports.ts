@@ -1,7 +1,9 @@
-import type { Database } from '@backhaul/database';
+import type { Database, Holds } from '@backhaul/database';
 import type { MediaPorts, Scratch } from '@backhaul/jobs/media';
 import type { ObjectStore } from '@backhaul/object-store';
-import { ffmpegTranscoder } from './adapters/ffmpeg-transcoder.ts';
+import { ffmpegSounds } from './adapters/ffmpeg-sounds.ts';
+import { ffmpegVideos } from './adapters/ffmpeg-videos.ts';
+import type { FfmpegOptions } from './adapters/ffmpeg/run.ts';
 import type { Toolchain } from './adapters/ffmpeg/toolchain.ts';
 import { magicBytes } from './adapters/magic-bytes.ts';
 import { pgMessageStore } from './adapters/pg-message-store.ts';
@@ -14,34 +16,38 @@ export interface Foundations {
   readonly toolchain: Toolchain;
   readonly scratch: Scratch;
   readonly database: Database;
+  readonly holds: Holds;
   readonly store: ObjectStore;
 }
 
 /** Wires the handlers' ports to the real world. */
-export function mediaPorts(config: MediaWorkerConfig, { toolchain, scratch, database, store }: Foundations): MediaPorts {
+export function mediaPorts(config: MediaWorkerConfig, { toolchain, scratch, database, holds, store }: Foundations): MediaPorts {
   const threads = ffmpegThreads(config);
+  const ffmpeg: FfmpegOptions = {
+    toolchain,
+    threads,
+    stallMs: config.FFMPEG_STALL_MS,
+    limits: {
+      memoryBytes: config.FFMPEG_MEMORY_BYTES,
+      // Twice what the longest job may use on all its threads: the job's own limit comes first, this one holds when we are gone.
+      cpuSeconds: 600 * threads,
+      fileBytes: 2 * config.MEDIA_MAX_VIDEO_BYTES,
+    },
+  };
   return {
     originals: s3Originals(store),
     derivatives: s3Derivatives(store),
     formats: magicBytes,
     images: sharpImages({ limitInputPixels: config.MEDIA_MAX_IMAGE_PIXELS }),
-    transcoder: ffmpegTranscoder({
-      toolchain,
-      threads,
-      stallMs: config.FFMPEG_STALL_MS,
-      limits: {
-        memoryBytes: config.FFMPEG_MEMORY_BYTES,
-        // Twice what the longest job may use on all its threads: the job's own limit comes first, this one holds when we are gone.
-        cpuSeconds: 600 * threads,
-        fileBytes: 2 * config.MEDIA_MAX_VIDEO_BYTES,
-      },
-    }),
-    messages: pgMessageStore(database),
+    videos: ffmpegVideos(ffmpeg),
+    sounds: ffmpegSounds(ffmpeg),
+    messages: pgMessageStore(database, holds),
     scratch,
     limits: {
       maxBytes: { image: config.MEDIA_MAX_IMAGE_BYTES, video: config.MEDIA_MAX_VIDEO_BYTES, audio: config.MEDIA_MAX_AUDIO_BYTES },
       maxDurationMs: { video: config.MEDIA_MAX_VIDEO_DURATION_MS, audio: config.MEDIA_MAX_AUDIO_DURATION_MS },
       graceMs: config.MEDIA_GRACE_MS,
     },
+    settings: { animatedGifToMp4: config.MEDIA_ANIMATED_GIF_TO_MP4, waveformExports: config.MEDIA_WAVEFORM_EXPORTS },
   };
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type JobContext, PermanentFailure } from '@backhaul/queue/job';
 import { silentLogger } from '@backhaul/runtime';
 import type { FailedProcessing, MediaMetadata } from './metadata.ts';
-import type { FetchOptions, MediaPorts, NotFetched } from './ports.ts';
+import type { FetchOptions, MediaPorts, NotFetched, StillTargets } from './ports.ts';
 
 /** A row of `messages`, as far as media concerns it. */
 export interface MessageRow {
@@ -37,19 +37,25 @@ export function inMemoryWorld(): InMemoryWorld {
   const uploads = new Map<string, string>();
   const stored: InMemoryWorld['stored'] = new Map();
   const rows = new Map<string, MessageRow>([[MESSAGE, { deleted: false, mediaUrl: null, thumbnailUrl: null, metadata: null }]]);
-  const fetch = (key: string, { maxBytes }: FetchOptions) => {
+  const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
+  const fetch = (key: string, { maxBytes }: Pick<FetchOptions, 'maxBytes'>) => {
     const text = uploads.get(key);
     if (text === undefined) return { status: 'missing' } satisfies NotFetched;
     if (text.length > maxBytes) return { status: 'too_large' } satisfies NotFetched;
-    return { status: 'fetched', bytes: Buffer.from(text), sizeBytes: text.length, sha256: createHash('sha256').update(text).digest('hex') } as const;
+    return { status: 'fetched', bytes: Buffer.from(text), sizeBytes: text.length, sha256: sha256(text) } as const;
   };
   const decode = (text: string) => {
     world.decodes += 1;
     world.meanwhile();
     if (text.includes('broken')) throw new PermanentFailure('corrupt', 'the file cannot be decoded');
   };
+  const held = new Set<string>();
   const ports: MediaPorts = {
     originals: {
+      async head(key) {
+        const text = uploads.get(key);
+        return text === undefined ? undefined : { sizeBytes: text.length, etag: sha256(text) };
+      },
       read: async (key, options) => fetch(key, options),
       async download(key, file, options) {
         const fetched = fetch(key, options);
@@ -64,8 +70,14 @@ export function inMemoryWorld(): InMemoryWorld {
         if (!stored.has(key)) stored.set(key, { text, contentType });
         return stored.get(key)?.text.length ?? 0;
       },
-      has: async (key) => stored.has(key),
-      remove: async (keys) => keys.forEach((key) => stored.delete(key)),
+      sizeOf: async (key) => stored.get(key)?.text.length,
+      async read(key) {
+        const text = stored.get(key)?.text;
+        return text === undefined ? undefined : Buffer.from(text);
+      },
+      async removeAll(prefix) {
+        for (const key of stored.keys()) if (key.startsWith(prefix)) stored.delete(key);
+      },
       url: (key) => `https://media.example/${key}`,
     },
     formats: {
@@ -76,41 +88,86 @@ export function inMemoryWorld(): InMemoryWorld {
       },
     },
     images: {
-      async render(source, variants) {
+      async render(source, { variants, only }) {
         decode(source.toString());
-        const made = variants.map(({ name, maxPx }) => ({ name, width: maxPx, height: maxPx / 2, bytes: Buffer.from(`${name} of ${source.toString()}`) }));
-        return { width: 4000, height: 2000, animated: false, contentType: 'image/webp', extension: 'webp', variants: made };
+        const wanted = variants.filter(({ name }) => only === undefined || only.has(name));
+        const made = wanted.map(({ name, maxPx }) => ({
+          name,
+          width: maxPx,
+          height: maxPx / 2,
+          bytes: Buffer.from(`${name} of ${source.toString()}`),
+          contentType: 'image/webp',
+          extension: 'webp',
+        }));
+        return {
+          width: 4000,
+          height: 2000,
+          animated: false,
+          hasAlpha: false,
+          placeholder: PLACEHOLDER,
+          warnings: [],
+          source: { orientation: 1 },
+          variants: made,
+        };
       },
+      placeholder: async () => PLACEHOLDER,
     },
-    transcoder: {
-      async toMp4(source, targets, { progress }) {
+    videos: {
+      async toMp4(source, targets, { progress, pcmRate, onPcm }) {
         const text = await readFile(source.file, 'utf8');
         decode(text);
         progress(50);
         await writeFile(targets.video, `video of ${text}`);
-        await writeFile(targets.poster, `poster of ${text}`);
+        await stills(text, targets);
+        onPcm(Buffer.alloc(2 * 2 * pcmRate));
         return {
           durationMs: 2_000,
           width: 720,
           height: 1280,
-          posterWidth: 360,
-          posterHeight: 640,
+          poster: { width: 720, height: 1280 },
+          thumb: { width: 180, height: 320 },
           fps: 30,
           hasAudio: true,
-          mode: 'encoded',
-          source: { width: 1920, height: 1080, rotation: 90, videoCodec: 'hevc', audioCodec: 'aac' },
+          road: 'transcode',
+          warnings: [],
+          source: {
+            width: 1920,
+            height: 1080,
+            rotation: 90,
+            videoCodec: 'hevc',
+            audioCodec: 'aac',
+            pixelFormat: 'yuv420p',
+            fps: 30,
+            hdr: false,
+            bitRate: null,
+            durationMs: 2_000,
+          },
         };
       },
-      async toMp3(source, target, { pcmRate, onPcm }) {
+      toStills: async (source, targets) => stills(await readFile(source.file, 'utf8'), targets),
+    },
+    sounds: {
+      output: { contentType: 'audio/mpeg', extension: 'mp3' },
+      async convert(source, target, { pcmRate, onPcm }) {
         const text = await readFile(source.file, 'utf8');
         decode(text);
         await writeFile(target, `mp3 of ${text}`);
         // `ogg:2:..` is two seconds of full scale.
         const samples = Math.round(Number(text.split(':')[1]) * pcmRate);
         onPcm(Buffer.from(new Int16Array(samples).fill(32_767).buffer));
+        return { warnings: [] };
       },
     },
     messages: {
+      async hold(messageId) {
+        if (held.has(messageId)) return 'taken';
+        held.add(messageId);
+        return {
+          async [Symbol.asyncDispose]() {
+            held.delete(messageId);
+          },
+        };
+      },
       async find(messageId) {
         const row = rows.get(messageId);
         return row === undefined ? undefined : { deleted: row.deleted, metadata: row.metadata };
@@ -134,6 +191,7 @@ export function inMemoryWorld(): InMemoryWorld {
       },
     },
     limits: { maxBytes: { image: 100, video: 100, audio: 100 }, maxDurationMs: { video: 60_000, audio: 60_000 }, graceMs: 0 },
+    settings: { animatedGifToMp4: false, waveformExports: [] },
   };
   const world: InMemoryWorld = {
     ports,
@@ -155,6 +213,13 @@ export function inMemoryWorld(): InMemoryWorld {
   };
   return world;
 }
+
+async function stills(text: string, { poster, thumb }: StillTargets): Promise<void> {
+  await writeFile(poster, `poster of ${text}`);
+  await writeFile(thumb, `thumb of ${text}`);
+}
+
+const PLACEHOLDER = { thumbhash: 'aGFzaA==', dataUri: 'data:image/webp;base64,' };
 
 /** The message of every test. */
 export const MESSAGE = '0d6f9b0e-6a63-4f0b-9f0e-3f4b8f0c2a11';

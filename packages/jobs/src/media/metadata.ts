@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { FailureClass, MediaWarning } from './failures.ts';
 import type { MediaKind } from './format.ts';
 
 /**
@@ -6,7 +7,7 @@ import type { MediaKind } from './format.ts';
  * codecs, qualities. Part of every output key, so raising it makes new objects
  * beside the old ones and never changes an object that clients have cached.
  */
-export const PIPELINE_VERSION = 1;
+export const PIPELINE_VERSION = 2;
 
 /** One output, as clients find it. */
 export interface DerivativeRecord {
@@ -24,6 +25,10 @@ export interface DoneProcessing {
   readonly pipelineVersion: number;
   readonly sourceKey: string;
   readonly sourceSha256: string;
+  /** What the store called this state of the source: a duplicate is told from it without a download. */
+  readonly sourceEtag: string;
+  /** In what the outputs are less than perfect; mostly empty. */
+  readonly warnings: readonly MediaWarning[];
 }
 
 /** Set when there will be none. */
@@ -31,10 +36,20 @@ export interface FailedProcessing {
   readonly state: 'failed';
   readonly pipelineVersion: number;
   readonly sourceKey: string;
-  /** Stable. The file's fault: corrupt, unsupported, unsupported_heic, too_large, too_long, type_mismatch, source_missing, empty. Ours: timeout, unavailable, access_refused. */
+  /** Stable, of the closed list in `failures.ts`. */
   readonly code: string;
+  /** Transient ones may go better when the job is replayed. */
+  readonly class: FailureClass;
   /** For people. */
   readonly reason: string;
+}
+
+/** What can be shown before the picture is loaded. */
+export interface Placeholder {
+  /** Base64 of a ThumbHash (some 25 bytes, evanw.github.io/thumbhash): proportions, colours, alpha. */
+  readonly thumbhash: string;
+  /** A picture of a few hundred bytes as a `data:` address, for clients that know no ThumbHash. */
+  readonly dataUri: string;
 }
 
 /** What a sound looks like: one byte of peak volume for each of up to 256 equal parts. */
@@ -54,12 +69,20 @@ export interface MediaMetadata {
   readonly height?: number;
   readonly durationMs?: number;
   readonly waveform?: WaveformRecord;
+  readonly placeholder?: Placeholder;
   readonly [detail: string]: unknown;
 }
 
 /** As much of a stored record as decides whether it still holds. */
 const storedMetadata = z.looseObject({
-  processing: z.object({ state: z.literal('done'), pipelineVersion: z.literal(PIPELINE_VERSION), sourceKey: z.string(), sourceSha256: z.string() }),
+  processing: z.looseObject({
+    state: z.literal('done'),
+    pipelineVersion: z.literal(PIPELINE_VERSION),
+    sourceKey: z.string(),
+    sourceSha256: z.string(),
+    sourceEtag: z.string(),
+    warnings: z.array(z.looseObject({ code: z.string(), reason: z.string() })),
+  }),
   variants: z.record(z.string(), z.looseObject({ key: z.string(), url: z.string() })),
 });
 
@@ -69,11 +92,16 @@ export function readDone(stored: unknown): MediaMetadata | undefined {
   return parsed.success ? (parsed.data as unknown as MediaMetadata) : undefined;
 }
 
+/** Where all that was ever made for a message lies. */
+export function messagePrefix(messageId: string): string {
+  return `media/${messageId}/`;
+}
+
 /**
  * Where an output lies. The same source makes the same key, so a second run
  * writes what is there already, and another source for the same message does
  * not collide with what clients cached.
  */
 export function derivativeKey(messageId: string, sourceSha256: string, fileName: string): string {
-  return `media/${messageId}/v${PIPELINE_VERSION}-${sourceSha256.slice(0, 16)}/${fileName}`;
+  return `${messagePrefix(messageId)}v${PIPELINE_VERSION}-${sourceSha256.slice(0, 16)}/${fileName}`;
 }

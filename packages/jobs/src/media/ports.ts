@@ -1,5 +1,6 @@
 import type { MediaFormat, MediaKind } from './format.ts';
-import type { FailedProcessing, MediaMetadata } from './metadata.ts';
+import type { MediaWarning } from './failures.ts';
+import type { FailedProcessing, MediaMetadata, Placeholder } from './metadata.ts';
 
 /** What the media handlers need of the world. The worker's adapters implement it; tests use `in-memory-ports.ts`. */
 export interface MediaPorts {
@@ -7,10 +8,12 @@ export interface MediaPorts {
   readonly derivatives: Derivatives;
   readonly formats: Formats;
   readonly images: Images;
-  readonly transcoder: Transcoder;
+  readonly videos: Videos;
+  readonly sounds: Sounds;
   readonly messages: Messages;
   readonly scratch: Scratch;
   readonly limits: MediaLimits;
+  readonly settings: MediaSettings;
 }
 
 /** What is accepted. */
@@ -23,8 +26,27 @@ export interface MediaLimits {
   readonly graceMs: number;
 }
 
+/** What is made, where there is a choice. */
+export interface MediaSettings {
+  /** An animated GIF also becomes an MP4, which is smaller and plays on more devices. */
+  readonly animatedGifToMp4: boolean;
+  /** The forms of a sound's waveform that are made beside our own. */
+  readonly waveformExports: readonly WaveformExport[];
+}
+
+/** Forms of a waveform that other chats' clients read. `bbc` is the one of peaks.js. */
+export type WaveformExport = 'discord' | 'telegram' | 'whatsapp' | 'bbc';
+
 /** Why an original could not be had. Anything else is thrown: trying again may help. */
 export type NotFetched = { readonly status: 'missing' } | { readonly status: 'too_large' };
+
+/** An upload, before it is fetched. */
+export interface OriginalHead {
+  /** As the store declares it; what arrives is counted all the same. */
+  readonly sizeBytes: number;
+  /** Changes whenever the object does. */
+  readonly etag: string;
+}
 
 /** An original in memory. */
 export interface OriginalBytes {
@@ -48,12 +70,18 @@ export interface OriginalFile {
 /** How much of an original is taken at most. */
 export interface FetchOptions {
   readonly maxBytes: number;
+  /** Only this very object; another one under the key is `source_changed`. */
+  readonly etag: string;
   readonly signal: AbortSignal;
 }
 
 /** The uploads. */
 export interface Originals {
+  /** undefined when there is no such object. */
+  head(key: string, signal: AbortSignal): Promise<OriginalHead | undefined>;
+  /** @throws {PermanentFailure} source_changed */
   read(key: string, options: FetchOptions): Promise<OriginalBytes | NotFetched>;
+  /** @throws {PermanentFailure} source_changed */
   download(key: string, file: string, options: FetchOptions): Promise<OriginalFile | NotFetched>;
 }
 
@@ -61,8 +89,12 @@ export interface Originals {
 export interface Derivatives {
   /** Stores whole or not at all. A key that is taken is left as it is: it holds the same. Resolves to the size of what lies there now. */
   store(key: string, body: Buffer | { readonly file: string }, options: { readonly contentType: string; readonly signal: AbortSignal }): Promise<number>;
-  has(key: string, signal: AbortSignal): Promise<boolean>;
-  remove(keys: readonly string[]): Promise<void>;
+  /** Its size; undefined when it is not there. */
+  sizeOf(key: string, signal: AbortSignal): Promise<number | undefined>;
+  /** A small object of ours, whole; undefined when it is not there. */
+  read(key: string, signal: AbortSignal): Promise<Buffer | undefined>;
+  /** Removes everything under a prefix. */
+  removeAll(prefix: string): Promise<void>;
   /** Where clients fetch it. */
   url(key: string): string;
 }
@@ -78,6 +110,8 @@ export interface Variant {
   readonly name: string;
   /** The longer side at most. */
   readonly maxPx: number;
+  /** Keep an animation's movement; otherwise its first picture. Default false. */
+  readonly animated?: boolean;
 }
 
 /** A picture that was made. */
@@ -86,6 +120,21 @@ export interface RenderedVariant {
   readonly width: number;
   readonly height: number;
   readonly bytes: Buffer;
+  readonly contentType: string;
+  readonly extension: string;
+}
+
+/** What is asked of a decoder of pictures. */
+export interface RenderRequest {
+  readonly format: MediaFormat;
+  /** Largest first. */
+  readonly variants: readonly Variant[];
+  /** Make only these of them, because the others are stored already; all of them if not given. */
+  readonly only?: ReadonlySet<string> | undefined;
+  /** Private, empty but for the original; for decoders that work on files. */
+  readonly folder: string;
+  readonly attempt: number;
+  readonly signal: AbortSignal;
 }
 
 /** What came of a picture. */
@@ -93,9 +142,13 @@ export interface RenderedImage {
   /** The original as people see it: upright. */
   readonly width: number;
   readonly height: number;
+  /** More than one picture is shown. */
   readonly animated: boolean;
-  readonly contentType: string;
-  readonly extension: string;
+  readonly hasAlpha: boolean;
+  readonly placeholder: Placeholder;
+  readonly warnings: readonly MediaWarning[];
+  /** As stored by the sender: width, height, orientation (EXIF, 1 to 8), frames, .. */
+  readonly source: Readonly<Record<string, string | number | boolean>>;
   /** The first variant always; a later one only where it is smaller than the one before. */
   readonly variants: readonly RenderedVariant[];
 }
@@ -104,10 +157,11 @@ export interface RenderedImage {
 export interface Images {
   /**
    * Upright, sRGB, without any metadata, never enlarged.
-   * @param variants largest first
-   * @throws {PermanentFailure} corrupt, unsupported, too_large
+   * @throws {PermanentFailure} corrupt, unsupported, unsupported_heic, too_large
    */
-  render(source: Buffer, variants: readonly Variant[], signal: AbortSignal): Promise<RenderedImage>;
+  render(source: Buffer, request: RenderRequest): Promise<RenderedImage>;
+  /** What a picture of our own (a poster) looks like before it is loaded. */
+  placeholder(file: string, signal: AbortSignal): Promise<Placeholder>;
 }
 
 /** A local file whose format is known. */
@@ -117,18 +171,28 @@ export interface MediaFile {
   readonly sizeBytes: number;
 }
 
+/** How far a video had to be worked over: streams copied, only the sound encoded anew, or all of it. */
+export type VideoRoad = 'remux' | 'audio_only' | 'transcode';
+
+/** A size in pixels. */
+export interface PixelSize {
+  readonly width: number;
+  readonly height: number;
+}
+
 /** What came of a video. */
 export interface TranscodedVideo {
   readonly durationMs: number;
   /** As displayed: rotation and pixel shape applied. */
   readonly width: number;
   readonly height: number;
-  readonly posterWidth: number;
-  readonly posterHeight: number;
+  readonly poster: PixelSize;
+  readonly thumb: PixelSize;
+  /** The mean; 0 when not known. */
   readonly fps: number;
   readonly hasAudio: boolean;
-  /** 'copied': the streams already fitted and were only put into a new container. */
-  readonly mode: 'copied' | 'encoded';
+  readonly road: VideoRoad;
+  readonly warnings: readonly MediaWarning[];
   readonly source: {
     readonly width: number;
     readonly height: number;
@@ -136,30 +200,72 @@ export interface TranscodedVideo {
     readonly rotation: number;
     readonly videoCodec: string;
     readonly audioCodec: string | null;
+    readonly pixelFormat: string;
+    readonly fps: number;
+    readonly hdr: boolean;
+    /** Of the whole file; null when not known. */
+    readonly bitRate: number | null;
+    readonly durationMs: number | null;
   };
 }
 
-/** Videos and sounds. */
-export interface Transcoder {
+/** How a child process works on a file. */
+export interface ConvertOptions {
+  readonly maxDurationMs: number;
+  /** From the second try on it is run more carefully, and what kills it again is permanent. */
+  readonly attempt: number;
+  readonly signal: AbortSignal;
+}
+
+/** Where the decoded sound goes on the way: signed 16-bit little-endian, one channel, `pcmRate` samples a second, cut anywhere. */
+export interface PcmSink {
+  readonly pcmRate: number;
+  onPcm(chunk: Buffer): void;
+}
+
+/** Where the pictures of a video go: JPEG. */
+export interface StillTargets {
+  /** Up to 1280 pixels long. */
+  readonly poster: string;
+  /** Up to 320. */
+  readonly thumb: string;
+}
+
+/** Videos. */
+export interface Videos {
   /**
-   * H.264 and AAC in an MP4 that starts to play before it is loaded, and a JPEG poster.
-   * @throws {PermanentFailure} corrupt, unsupported, too_large, too_long, type_mismatch
+   * H.264 and AAC in an MP4 that starts to play before it is loaded, two stills, and the sound's samples, all by one process.
+   * `onRestart` tells that the sound begins anew: a first way failed, and another is tried.
+   * @throws {PermanentFailure} corrupt, unsupported, too_large, too_long, type_mismatch, crashed, timeout
    */
   toMp4(
     source: MediaFile,
-    targets: { readonly video: string; readonly poster: string },
-    options: { readonly maxDurationMs: number; readonly signal: AbortSignal; progress(percent: number): void },
+    targets: StillTargets & { readonly video: string },
+    options: ConvertOptions & PcmSink & { onRestart(): void; progress(percent: number): void },
   ): Promise<TranscodedVideo>;
+  /** The stills alone, of a video that is stored already. */
+  toStills(source: MediaFile, targets: StillTargets, options: ConvertOptions): Promise<void>;
+}
+
+/** What a sound becomes. */
+export interface SoundOutput {
+  readonly contentType: string;
+  readonly extension: string;
+}
+
+/** Sounds. */
+export interface Sounds {
+  readonly output: SoundOutput;
   /**
-   * Mono MP3 without tags or cover. The decoded sound passes `onPcm` on the way: signed 16-bit little-endian,
-   * one channel, `pcmRate` samples a second, cut anywhere.
-   * @throws {PermanentFailure} corrupt, unsupported, type_mismatch
+   * Mono, without tags or cover.
+   * @throws {PermanentFailure} corrupt, unsupported, type_mismatch, crashed, timeout
    */
-  toMp3(
-    source: MediaFile,
-    target: string,
-    options: { readonly maxDurationMs: number; readonly pcmRate: number; readonly signal: AbortSignal; onPcm(chunk: Buffer): void },
-  ): Promise<void>;
+  convert(source: MediaFile, target: string, options: ConvertOptions & PcmSink): Promise<ConvertedSound>;
+}
+
+/** What came of a sound, but for what its samples tell. */
+export interface ConvertedSound {
+  readonly warnings: readonly MediaWarning[];
 }
 
 /** What the chat's message row says of its media. */
@@ -171,6 +277,11 @@ export interface MessageMedia {
 
 /** The chat's `messages`. */
 export interface Messages {
+  /**
+   * Holds a message for one job: whoever else works on the same message waits for it.
+   * The message row itself stays free, so that the app can still delete it. 'taken' when another holds it.
+   */
+  hold(messageId: string): Promise<AsyncDisposable | 'taken'>;
   /** undefined when there is no such row. */
   find(messageId: string): Promise<MessageMedia | undefined>;
   /** Publishes everything in one statement, unless the message is gone or deleted. */
@@ -184,6 +295,9 @@ export interface Messages {
 
 /** Private folders for work in progress. */
 export interface Scratch {
-  /** An empty folder that is gone, with its content, after disposal. */
-  open(): Promise<AsyncDisposable & { readonly path: string }>;
+  /**
+   * An empty folder that is gone, with its content, after disposal.
+   * @throws {TransientMediaFailure} disk_full, when there is no room for so much
+   */
+  open(options: { readonly reserveBytes: number }): Promise<AsyncDisposable & { readonly path: string }>;
 }

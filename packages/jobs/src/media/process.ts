@@ -1,9 +1,11 @@
-import { type JobContext, type JobHandler, type Outcome, PermanentFailure, done, skipped } from '@backhaul/queue/job';
+import { type JobContext, type JobHandler, type Outcome, RetryLater, done, skipped } from '@backhaul/queue/job';
 import { failpoint, pause } from '@backhaul/runtime';
+import { FACTS_FILE, type Facts, type FileFacts, readFacts, writeFacts } from './facts.ts';
+import { mediaFailure } from './failures.ts';
 import { type MediaFormat, type MediaKind, carries } from './format.ts';
-import { type DerivativeRecord, type MediaMetadata, PIPELINE_VERSION, derivativeKey, readDone } from './metadata.ts';
+import { type DerivativeRecord, type MediaMetadata, PIPELINE_VERSION, derivativeKey, messagePrefix, readDone } from './metadata.ts';
 import { noteFailure } from './note-failure.ts';
-import type { FetchOptions, MediaPorts, NotFetched } from './ports.ts';
+import type { FetchOptions, MediaPorts, NotFetched, OriginalHead } from './ports.ts';
 
 /** What the handlers read of a media event. */
 export interface MediaPayload {
@@ -19,49 +21,51 @@ interface Original {
 }
 
 /** One output on its way into the store. */
-export interface MadeFile {
-  /** `full`, `poster`, ..: the key in `media_metadata.variants`. */
-  readonly name: string;
-  readonly extension: string;
-  readonly contentType: string;
+export interface MadeFile extends FileFacts {
   readonly body: Buffer | { readonly file: string };
-  readonly width?: number;
-  readonly height?: number;
 }
 
 /** What a recipe made of an original. */
-export interface Made {
+export interface Made extends Omit<Facts, 'format' | 'files'> {
   readonly files: readonly MadeFile[];
-  /** The file that `messages.media_url` names. */
-  readonly media: string;
-  /** The file that `messages.thumbnail_url` names. */
-  readonly thumbnail?: string;
-  /** What else goes into `media_metadata`. */
-  readonly details: { readonly source?: Readonly<Record<string, unknown>>; readonly [detail: string]: unknown };
 }
+
+/** An original that lies ready, and what it is. */
+export type Ready<Fetched extends Original> = Fetched & { readonly format: MediaFormat };
 
 /** What differs between pictures, videos and sounds. */
 export interface Recipe<Fetched extends Original> {
   readonly kind: MediaKind;
+  /** The room on disk that an original of this size takes with everything that is made of it. */
+  roomFor(sizeBytes: number): number;
   fetch(ports: MediaPorts, key: string, folder: string, options: FetchOptions): Promise<Fetched | NotFetched>;
   /** The first bytes of what was fetched. */
   head(original: Fetched): Buffer;
-  make(original: Fetched & { readonly format: MediaFormat }, folder: string, context: JobContext<MediaPorts>): Promise<Made>;
+  make(original: Ready<Fetched>, folder: string, context: JobContext<MediaPorts>): Promise<Made>;
+  /** Makes no more than these outputs, whose facts are known from an earlier run. */
+  makeOnly(names: ReadonlySet<string>, facts: Facts, original: Ready<Fetched>, folder: string, context: JobContext<MediaPorts>): Promise<readonly MadeFile[]>;
 }
+
+/** How long a job waits for another one that works on the same message. */
+const BUSY_DELAY_MS = 5_000;
 
 /**
  * Runs a recipe between the uploads and the message row:
  *
- * 1. is the message still wanted? 2. fetch and hash the original; 3. was this
- * very original done before? 4. tell the format by its bytes; 5. make;
- * 6. store under deterministic keys; 7. publish in one update of the row, last,
- * so that nobody sees a URL before its object is there.
+ * 1. hold the message, so that a duplicate waits; 2. is it still wanted, and is
+ * this very original done already? 3. reserve room and fetch the original;
+ * 4. tell the format by its bytes; 5. make what is missing; 6. store it under
+ * deterministic keys, the facts first; 7. publish in one update of the row,
+ * last, so that nobody sees a URL before its object is there.
  *
  * A failure that is final is noted in the row as well, for the app to show.
  */
 export function mediaHandler<Fetched extends Original>(recipe: Recipe<Fetched>): JobHandler<MediaPayload, MediaPorts> {
   return async (payload, context) => {
     try {
+      const held = await context.ports.messages.hold(payload.messageId);
+      if (held === 'taken') throw new RetryLater('message_busy', BUSY_DELAY_MS, `another job works on the message ${payload.messageId}`);
+      await using _held = held;
       return await processMedia(recipe, payload, context);
     } catch (error) {
       await noteFailure(error, payload, context);
@@ -82,100 +86,154 @@ async function processMedia<Fetched extends Original>(recipe: Recipe<Fetched>, p
     (found) => found !== undefined,
   );
   if (message === undefined) return skipped('message_missing');
-  if (message.deleted) return skipped('message_deleted');
+  if (message.deleted) return unwanted('message_deleted', messageId, context);
   const earlier = readDone(message.metadata);
 
-  await using folder = await ports.scratch.open();
-  const maxBytes = ports.limits.maxBytes[recipe.kind];
-  const original = await withGrace(
+  const head = await withGrace(
     graceMs,
     signal,
-    () => recipe.fetch(ports, s3Key, folder.path, { maxBytes, signal }),
-    (fetched) => fetched.status !== 'missing',
+    () => ports.originals.head(s3Key, signal),
+    // An object without bytes may be an upload that has only begun.
+    (found) => found !== undefined && found.sizeBytes > 0,
   );
-  if (original.status === 'missing') {
+  if (head === undefined) {
     // Uploads may be cleaned away once they are processed; a replay must not turn that success into a failure.
     if (earlier?.processing.sourceKey === s3Key && (await allStored(earlier, context))) return done(summary(earlier, true));
-    throw new PermanentFailure('source_missing', `there is no object ${s3Key} in the bucket, also not after ${graceMs} ms`);
+    throw mediaFailure('source_missing', `there is no object ${s3Key} in the bucket, also not after ${graceMs} ms`);
   }
-  if (original.status === 'too_large') throw new PermanentFailure('too_large', `${s3Key} is larger than the ${maxBytes} bytes that a ${recipe.kind} may have`);
-  if (original.sizeBytes === 0) throw new PermanentFailure('empty', `${s3Key} has no bytes`);
-  if (earlier?.processing.sourceSha256 === original.sha256 && earlier.kind === recipe.kind && (await allStored(earlier, context))) {
+  if (head.sizeBytes === 0) throw mediaFailure('empty', `${s3Key} has no bytes`);
+  const maxBytes = ports.limits.maxBytes[recipe.kind];
+  if (head.sizeBytes > maxBytes) throw tooLarge(payload, recipe.kind, maxBytes);
+  const { sourceKey, sourceEtag } = earlier?.processing ?? {};
+  if (earlier?.kind === recipe.kind && sourceKey === s3Key && sourceEtag === head.etag && (await allStored(earlier, context)))
     return done(summary(earlier, true));
-  }
+
+  await using folder = await ports.scratch.open({ reserveBytes: recipe.roomFor(head.sizeBytes) });
+  const original = await recipe.fetch(ports, s3Key, folder.path, { maxBytes, etag: head.etag, signal });
+  if (original.status === 'missing') throw mediaFailure('source_missing', `the object ${s3Key} was deleted before it could be read`);
+  if (original.status === 'too_large') throw tooLarge(payload, recipe.kind, maxBytes);
   const format = await formatOf(recipe, original, s3Key, ports);
   context.progress(10);
 
-  const made = await recipe.make({ ...original, format }, folder.path, context);
+  const keyOf = (fileName: string) => derivativeKey(messageId, original.sha256, fileName);
+  const known = readFacts(await ports.derivatives.read(keyOf(FACTS_FILE), signal));
+  const { facts, files, sizes } = await makeMissing(recipe, known, keyOf, { ...original, format }, folder.path, context);
   signal.throwIfAborted();
   context.progress(85);
+  await assertUnchanged(s3Key, head, context);
 
-  const keyed = made.files.map((file) => ({ ...file, key: derivativeKey(messageId, original.sha256, `${file.name}.${file.extension}`) }));
-  const stored = await Promise.all(
-    keyed.map(async ({ name, key, body, contentType, width, height }): Promise<[string, DerivativeRecord]> => {
-      const sizeBytes = await ports.derivatives.store(key, body, { contentType, signal });
-      return [
-        name,
-        {
-          key,
-          url: ports.derivatives.url(key),
-          contentType,
-          sizeBytes,
-          ...(width === undefined ? {} : { width }),
-          ...(height === undefined ? {} : { height }),
-        },
-      ];
+  if (known === undefined) await ports.derivatives.store(keyOf(FACTS_FILE), writeFacts(facts), { contentType: 'application/json', signal });
+  failpoint('media.facts');
+  await Promise.all(
+    files.map(async ({ name, extension, contentType, body }) => {
+      sizes.set(name, await ports.derivatives.store(keyOf(`${name}.${extension}`), body, { contentType, signal }));
     }),
   );
   context.progress(95);
   failpoint('media.stored');
 
-  const { source, ...details } = made.details;
   const metadata: MediaMetadata = {
-    ...details,
+    ...facts.details,
     kind: recipe.kind,
-    processing: { state: 'done', pipelineVersion: PIPELINE_VERSION, sourceKey: s3Key, sourceSha256: original.sha256 },
-    source: { ...source, format, sizeBytes: original.sizeBytes },
-    variants: Object.fromEntries(stored),
+    processing: {
+      state: 'done',
+      pipelineVersion: PIPELINE_VERSION,
+      sourceKey: s3Key,
+      sourceSha256: original.sha256,
+      sourceEtag: head.etag,
+      warnings: facts.warnings,
+    },
+    source: { ...facts.details.source, format, sizeBytes: original.sizeBytes },
+    variants: Object.fromEntries(
+      facts.files.map((file) => [file.name, record(file, keyOf(`${file.name}.${file.extension}`), sizes.get(file.name) ?? 0, ports)]),
+    ),
   };
-  const mediaUrl = metadata.variants[made.media]?.url;
-  if (mediaUrl === undefined) throw new Error(`the recipe for ${recipe.kind} names the file ${made.media}, which it did not make`);
-  const thumbnailUrl = made.thumbnail === undefined ? null : (metadata.variants[made.thumbnail]?.url ?? null);
+  const mediaUrl = metadata.variants[facts.media]?.url;
+  if (mediaUrl === undefined) throw new Error(`the recipe for ${recipe.kind} names the file ${facts.media}, which it did not make`);
+  const thumbnailUrl = facts.thumbnail === undefined ? null : (metadata.variants[facts.thumbnail]?.url ?? null);
   signal.throwIfAborted();
   const outcome = await ports.messages.complete(messageId, { mediaUrl, thumbnailUrl, metadata });
-  if (outcome !== 'stored') {
-    // Deleted while we worked: nothing refers to the outputs, and nothing ever will.
-    await ports.derivatives.remove(keyed.map(({ key }) => key));
-    return skipped(`message_${outcome}`);
-  }
+  // Deleted while we worked: nothing refers to the outputs, and nothing ever will.
+  if (outcome !== 'stored') return unwanted(`message_${outcome}`, messageId, context);
   failpoint('media.published');
   context.progress(100);
-  return done(summary(metadata, false));
+  return done(summary(metadata, files.length === 0));
+}
+
+/** The facts about all outputs, the files of those that are not stored yet, and the sizes of those that are. */
+async function makeMissing<Fetched extends Original>(
+  recipe: Recipe<Fetched>,
+  known: Facts | undefined,
+  keyOf: (fileName: string) => string,
+  original: Ready<Fetched>,
+  folder: string,
+  context: JobContext<MediaPorts>,
+): Promise<{ readonly facts: Facts; readonly files: readonly MadeFile[]; readonly sizes: Map<string, number> }> {
+  const sizes = new Map<string, number>();
+  if (known === undefined) {
+    const { files, ...rest } = await recipe.make(original, folder, context);
+    return { facts: { ...rest, format: original.format, files: files.map(({ body: _body, ...file }) => file) }, files, sizes };
+  }
+  await Promise.all(
+    known.files.map(async ({ name, extension }) => {
+      const sizeBytes = await context.ports.derivatives.sizeOf(keyOf(`${name}.${extension}`), context.signal);
+      if (sizeBytes !== undefined) sizes.set(name, sizeBytes);
+    }),
+  );
+  const missing = new Set(known.files.map(({ name }) => name).filter((name) => !sizes.has(name)));
+  const files = missing.size === 0 ? [] : await recipe.makeOnly(missing, known, original, folder, context);
+  return { facts: known, files, sizes };
+}
+
+/** One output as clients find it. */
+function record({ contentType, width, height }: FileFacts, key: string, sizeBytes: number, ports: MediaPorts): DerivativeRecord {
+  return {
+    key,
+    url: ports.derivatives.url(key),
+    contentType,
+    sizeBytes,
+    ...(width === undefined ? {} : { width }),
+    ...(height === undefined ? {} : { height }),
+  };
+}
+
+/** Nobody will ever ask for what was made for this message, by this run or an earlier one that did not come to its end. */
+async function unwanted(reason: string, messageId: string, { ports }: JobContext<MediaPorts>): Promise<Outcome> {
+  await ports.derivatives.removeAll(messagePrefix(messageId));
+  return skipped(reason);
+}
+
+/** What was made of one state of the upload must not be shown as another's. */
+async function assertUnchanged(s3Key: string, { etag }: OriginalHead, { ports, signal }: JobContext<MediaPorts>): Promise<void> {
+  const now = await ports.originals.head(s3Key, signal);
+  // Gone is no change: uploads may be cleaned away as soon as they were read.
+  if (now !== undefined && now.etag !== etag) throw mediaFailure('source_changed', `${s3Key} was replaced by another file while it was worked on`);
+}
+
+function tooLarge({ s3Key }: MediaPayload, kind: MediaKind, maxBytes: number): Error {
+  return mediaFailure('too_large', `${s3Key} is larger than the ${maxBytes} bytes that a file of the kind ${kind} may have`);
 }
 
 async function formatOf<Fetched extends Original>(recipe: Recipe<Fetched>, original: Fetched, s3Key: string, ports: MediaPorts): Promise<MediaFormat> {
   const format = await ports.formats.sniff(recipe.head(original));
-  if (format === undefined) throw new PermanentFailure('unsupported', `${s3Key} is in no format that we know`);
-  if (!carries(format, recipe.kind))
-    throw new PermanentFailure(
-      'type_mismatch',
-      `the event says ${recipe.kind}, but ${s3Key} is ${format === 'other' ? 'something else' : format} by its content`,
-    );
-  if (format === 'heic') throw new PermanentFailure('unsupported_heic', `${s3Key} is HEIC, which cannot be decoded here; upload it as JPEG`);
+  if (format === undefined) throw mediaFailure('unsupported', `${s3Key} is in no format that we know`);
+  if (!carries(format, recipe.kind)) {
+    throw mediaFailure('type_mismatch', `the event says ${recipe.kind}, but ${s3Key} is ${format === 'other' ? 'something else' : format} by its content`);
+  }
   return format;
 }
 
 /** A record is only worth something while its objects are there. */
 async function allStored(metadata: MediaMetadata, { ports, signal }: JobContext<MediaPorts>): Promise<boolean> {
-  const present = await Promise.all(Object.values(metadata.variants).map(({ key }) => ports.derivatives.has(key, signal)));
-  return present.length > 0 && present.every(Boolean);
+  const sizes = await Promise.all(Object.values(metadata.variants).map(({ key }) => ports.derivatives.sizeOf(key, signal)));
+  return sizes.length > 0 && sizes.every((sizeBytes) => sizeBytes !== undefined);
 }
 
 /** What the job's record keeps: enough to find the outputs, none of the bulk. */
-function summary({ kind, variants, width, height, durationMs, mode }: MediaMetadata, reused: boolean): Record<string, unknown> {
+function summary({ kind, variants, width, height, durationMs, road, processing }: MediaMetadata, reused: boolean): Record<string, unknown> {
   const outputs = Object.entries(variants).map(([name, { key, url, sizeBytes }]) => ({ name, key, url, sizeBytes }));
-  const known = Object.entries({ width, height, durationMs, mode }).filter(([, value]) => value !== undefined);
-  return { kind, reused, ...Object.fromEntries(known), outputs };
+  const known = Object.entries({ width, height, durationMs, road }).filter(([, value]) => value !== undefined);
+  return { kind, reused, ...Object.fromEntries(known), warnings: processing.warnings.map(({ code }) => code), outputs };
 }
 
 /** Asks again until the answer will do or the grace is over; the last answer counts. */

@@ -1,12 +1,13 @@
-import type { Queryable } from '@backhaul/database';
+import type { Holds, Queryable } from '@backhaul/database';
 import type { Messages } from '@backhaul/jobs/media';
 
 /** The app may keep keys of its own beside ours; something that is no object gives way. */
 const MERGED = `CASE WHEN jsonb_typeof(media_metadata::jsonb) = 'object' THEN media_metadata::jsonb ELSE '{}'::jsonb END || $2::jsonb`;
 
 /** The chat's table `messages` in Postgres. */
-export function pgMessageStore(database: Queryable): Messages {
+export function pgMessageStore(database: Queryable, holds: Holds): Messages {
   return {
+    hold: (messageId) => holds.hold(`media:${messageId}`),
     async find(messageId) {
       const { rows } = await database.query<{ deleted: boolean; metadata: unknown }>(
         `SELECT deleted_at IS NOT NULL AS deleted, media_metadata AS metadata FROM messages WHERE id = $1`,

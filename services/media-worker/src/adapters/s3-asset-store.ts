@@ -1,7 +1,6 @@
 import { open, stat } from 'node:fs/promises';
-import type { Derivatives, NotFetched, Originals } from '@backhaul/jobs/media';
-import { AccessRefused, ObjectMissing, type ObjectStore, ObjectTooLarge } from '@backhaul/object-store';
-import { PermanentFailure } from '@backhaul/queue/job';
+import { type Derivatives, type NotFetched, type Originals, mediaFailure } from '@backhaul/jobs/media';
+import { AccessRefused, ObjectChanged, type ObjectHead, ObjectMissing, type ObjectStore, ObjectTooLarge } from '@backhaul/object-store';
 
 /** Enough of a file to tell its format: the longest headers before the telling bytes are a few hundred. */
 const HEAD_BYTES = 4_100;
@@ -9,17 +8,25 @@ const HEAD_BYTES = 4_100;
 /** Derivatives never change under their key, so nobody has to ask again. */
 const CACHE_CONTROL = 'public, max-age=31536000, immutable';
 
+/** More than any record of ours has. */
+const OWN_BYTES = 1024 * 1024;
+
 /** The uploads in a bucket. */
 export function s3Originals(store: ObjectStore): Originals {
   return {
-    read: (key, options) =>
+    head: (key, signal) =>
+      refusals(async () => {
+        const head = await store.head(key, { signal });
+        return head === undefined ? undefined : { sizeBytes: head.sizeBytes, etag: etagOf(head) };
+      }),
+    read: (key, { etag, ...options }) =>
       fetching(async () => {
-        const { body, sizeBytes, sha256 } = await store.get(key, options);
+        const { body, sizeBytes, sha256 } = await store.get(key, { ...options, ifMatch: sendable(etag) });
         return { status: 'fetched', bytes: body, sizeBytes, sha256 };
       }),
-    download: (key, file, options) =>
+    download: (key, file, { etag, ...options }) =>
       fetching(async () => {
-        const { sizeBytes, sha256 } = await store.download(key, file, options);
+        const { sizeBytes, sha256 } = await store.download(key, file, { ...options, ifMatch: sendable(etag) });
         return { status: 'fetched', file, sizeBytes, sha256, head: await readHead(file) };
       }),
   };
@@ -36,13 +43,30 @@ export function s3Derivatives(store: ObjectStore): Derivatives {
         // What lies there counts, not what we would have written: another version of the encoder may have been first.
         return (await store.head(key, { signal }))?.sizeBytes ?? 0;
       }),
-    has: async (key, signal) => (await store.head(key, { signal })) !== undefined,
-    async remove(keys) {
+    sizeOf: (key, signal) => refusals(async () => (await store.head(key, { signal }))?.sizeBytes),
+    async read(key, signal) {
+      const fetched = await fetching(async () => ({ status: 'fetched' as const, ...(await store.get(key, { maxBytes: OWN_BYTES, signal })) }));
+      return fetched.status === 'fetched' ? fetched.body : undefined;
+    },
+    async removeAll(prefix) {
+      const keys: string[] = [];
+      for await (const { key } of store.list(prefix)) keys.push(key);
       const { failed } = await store.deleteMany(keys);
       const first = failed[0];
       if (first !== undefined) throw new Error(`${failed.length} of ${keys.length} objects could not be deleted; ${first.key}: ${first.code} ${first.message}`);
     },
   };
+}
+
+/** Compatible stores that send no ETag: size and time tell most changes as well. */
+const SUBSTITUTE = 'substitute:';
+
+function etagOf({ etag, sizeBytes, lastModified }: ObjectHead): string {
+  return etag ?? `${SUBSTITUTE}${sizeBytes}-${lastModified?.getTime() ?? 0}`;
+}
+
+function sendable(etag: string): string | undefined {
+  return etag.startsWith(SUBSTITUTE) ? undefined : etag;
 }
 
 async function fetching<Fetched>(fetch: () => Promise<Fetched>): Promise<Fetched | NotFetched> {
@@ -51,6 +75,7 @@ async function fetching<Fetched>(fetch: () => Promise<Fetched>): Promise<Fetched
   } catch (error) {
     if (error instanceof ObjectMissing) return { status: 'missing' };
     if (error instanceof ObjectTooLarge) return { status: 'too_large' };
+    if (error instanceof ObjectChanged) throw mediaFailure('source_changed', error.message, { cause: error });
     throw error;
   }
 }
@@ -60,7 +85,7 @@ async function refusals<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof AccessRefused) throw new PermanentFailure(error.code, error.message, { cause: error });
+    if (error instanceof AccessRefused) throw mediaFailure(error.code, error.message, { cause: error });
     throw error;
   }
 }

@@ -17,7 +17,7 @@ test("a job's folder is its own, private, and gone with everything in it", async
   const scratch = await createScratchFolders(dir.path);
   let path = '';
   {
-    await using folder = await scratch.open();
+    await using folder = await scratch.open({ reserveBytes: 0 });
     path = folder.path;
     expect((await stat(path)).mode & 0o777).toBe(0o700);
     await writeFile(join(path, 'original'), 'x');
@@ -30,7 +30,7 @@ test("a job's folder is its own, private, and gone with everything in it", async
 test('only what dead processes of this host left is swept', async () => {
   await using dir = await root();
   const scratch = await createScratchFolders(dir.path);
-  await using folder = await scratch.open();
+  await using folder = await scratch.open({ reserveBytes: 0 });
   const brief = spawn('true');
   await once(brief, 'exit');
   const dead = `${hostname()}~${brief.pid}~1`;

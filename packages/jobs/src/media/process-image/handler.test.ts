@@ -17,16 +17,16 @@ test('a picture gets three sizes, and the row names the largest and the smallest
   const outcome = await processImageHandler(payload, world.context({ progress: (percent) => percents.push(percent) }));
   expect(outcome).toMatchObject({ status: 'done', result: { kind: 'image', reused: false, width: 4000, height: 2000 } });
   const row = world.rows.get(MESSAGE);
-  const prefix = `https://media.example/media/${MESSAGE}/v1-`;
+  const prefix = `https://media.example/media/${MESSAGE}/v2-`;
   expect(row?.mediaUrl).toMatch(new RegExp(`^${prefix}[0-9a-f]{16}/full\\.webp$`));
   expect(row?.thumbnailUrl).toMatch(new RegExp(`^${prefix}[0-9a-f]{16}/thumb\\.webp$`));
   expect(row?.metadata).toMatchObject({
     kind: 'image',
-    processing: { state: 'done', pipelineVersion: 1, sourceKey: payload.s3Key },
+    processing: { state: 'done', pipelineVersion: 2, sourceKey: payload.s3Key },
     source: { format: 'jpeg', sizeBytes: 12 },
     variants: { full: { width: 2048, height: 1024, contentType: 'image/webp' }, medium: { width: 1024 }, thumb: { width: 320 } },
   });
-  expect([...world.stored.keys()]).toHaveLength(3);
+  expect([...world.stored.keys()].map((key) => key.split('/').at(-1))).toEqual(['facts.json', 'full.webp', 'medium.webp', 'thumb.webp']);
   expect(percents).toEqual([...percents].toSorted((a, b) => a - b));
   expect(percents.at(-1)).toBe(100);
 });
@@ -41,23 +41,79 @@ test('run twice, the same result, and the second time nothing is decoded', async
   expect(world.decodes).toBe(1);
 });
 
-test('a run that died between the store and the row is finished by the next', async () => {
+test('a run that died between the store and the row is finished by the next, which makes nothing anew', async () => {
   const world = worldWith('jpeg:holiday');
   await processImageHandler(payload, world.context());
   const row = structuredClone(world.rows.get(MESSAGE));
   const stored = structuredClone(world.stored);
   world.rows.set(MESSAGE, { deleted: false, mediaUrl: null, thumbnailUrl: null, metadata: null });
-  expect(await processImageHandler(payload, world.context({ attempt: 2 }))).toMatchObject({ status: 'done', result: { reused: false } });
+  expect(await processImageHandler(payload, world.context({ attempt: 2 }))).toMatchObject({ status: 'done', result: { reused: true } });
   expect(world.rows.get(MESSAGE)).toEqual(row);
   expect(world.stored).toEqual(stored);
+  expect(world.decodes).toBe(1);
 });
 
-test('outputs that were lost are made again', async () => {
+test('of outputs that were lost or never stored only those are made again', async () => {
   const world = worldWith('jpeg:holiday');
   await processImageHandler(payload, world.context());
-  world.stored.clear();
-  expect(await processImageHandler(payload, world.context())).toMatchObject({ result: { reused: false } });
-  expect(world.stored.size).toBe(3);
+  const complete = structuredClone(world.stored);
+  const row = structuredClone(world.rows.get(MESSAGE));
+  for (const [key] of world.stored) if (key.endsWith('medium.webp')) world.stored.delete(key);
+  const written: string[] = [];
+  const { store } = world.ports.derivatives;
+  const derivatives = {
+    ...world.ports.derivatives,
+    store: (...args: Parameters<typeof store>) => {
+      written.push(args[0].split('/').at(-1) ?? '');
+      return store(...args);
+    },
+  };
+  expect(await processImageHandler(payload, world.context({ ports: { ...world.ports, derivatives } }))).toMatchObject({ result: { reused: false } });
+  expect(written).toEqual(['medium.webp']);
+  expect(Object.fromEntries(world.stored)).toEqual(Object.fromEntries(complete));
+  expect(world.rows.get(MESSAGE)).toEqual(row);
+});
+
+test('facts that cannot be read are no reason to fail', async () => {
+  const world = worldWith('jpeg:holiday');
+  await processImageHandler(payload, world.context());
+  for (const [key, { contentType }] of world.stored) if (key.endsWith('facts.json')) world.stored.set(key, { text: '{"format":', contentType });
+  world.rows.set(MESSAGE, { deleted: false, mediaUrl: null, thumbnailUrl: null, metadata: null });
+  expect(await processImageHandler(payload, world.context())).toMatchObject({ status: 'done', result: { width: 4000 } });
+});
+
+test('a duplicate waits while another job works on the same message', async () => {
+  const world = worldWith('jpeg:holiday');
+  await using held = await world.ports.messages.hold(MESSAGE).then((hold) => (hold === 'taken' ? undefined : hold));
+  expect(held).toBeDefined();
+  await expect(processImageHandler(payload, world.context())).rejects.toMatchObject({ code: 'message_busy', delayMs: 5_000 });
+  expect(world.rows.get(MESSAGE)?.metadata).toBeNull();
+  await held?.[Symbol.asyncDispose]();
+  expect(await processImageHandler(payload, world.context())).toMatchObject({ status: 'done' });
+  expect(await processImageHandler(payload, world.context())).toMatchObject({ result: { reused: true } });
+});
+
+test('an upload that is replaced while it is worked on fails as such, and nothing is published', async () => {
+  const world = worldWith('jpeg:holiday');
+  world.meanwhile = () => world.uploads.set(payload.s3Key, 'jpeg:another');
+  expect(await failureOf(processImageHandler(payload, world.context()))).toBe('source_changed');
+  expect(world.rows.get(MESSAGE)).toMatchObject({ mediaUrl: null, metadata: { processing: { state: 'failed', code: 'source_changed', class: 'permanent' } } });
+  expect(world.stored.size).toBe(0);
+});
+
+test('an upload that is cleaned away while it is worked on is done all the same', async () => {
+  const world = worldWith('jpeg:holiday');
+  world.meanwhile = () => world.uploads.clear();
+  expect(await processImageHandler(payload, world.context())).toMatchObject({ status: 'done' });
+});
+
+test('what a run left behind is removed when its message is deleted', async () => {
+  const world = worldWith('jpeg:holiday');
+  await processImageHandler(payload, world.context());
+  world.stored.set('media/another-message/v2-0/full.webp', { text: 'not ours', contentType: 'image/webp' });
+  world.rows.set(MESSAGE, { deleted: true, mediaUrl: null, thumbnailUrl: null, metadata: null });
+  expect(await processImageHandler(payload, world.context())).toEqual({ status: 'skipped', reason: 'message_deleted' });
+  expect([...world.stored.keys()]).toEqual(['media/another-message/v2-0/full.webp']);
 });
 
 test('another picture for the same message lies beside the first, which clients may have cached', async () => {
@@ -67,7 +123,7 @@ test('another picture for the same message lies beside the first, which clients 
   world.uploads.set(payload.s3Key, 'jpeg:another');
   await processImageHandler(payload, world.context());
   expect(world.rows.get(MESSAGE)?.mediaUrl).not.toBe(first);
-  expect(world.stored.size).toBe(6);
+  expect(world.stored.size).toBe(8);
 });
 
 test('a replay after the upload was cleaned away finds what was made of it', async () => {
@@ -102,14 +158,16 @@ test.each([
   ['', 'empty'],
   ['jpeg:'.padEnd(101, 'x'), 'too_large'],
   ['mystery', 'unsupported'],
-  ['heic:holiday', 'unsupported_heic'],
   ['mp4:clip', 'type_mismatch'],
   ['other:document', 'type_mismatch'],
   ['jpeg:broken', 'corrupt'],
 ])('an upload %j is refused as %s, and the row says why', async (upload, code) => {
   const world = worldWith(upload);
   expect(await failureOf(processImageHandler(payload, world.context()))).toBe(code);
-  expect(world.rows.get(MESSAGE)).toMatchObject({ mediaUrl: null, metadata: { processing: { state: 'failed', code, reason: expect.any(String) as string } } });
+  expect(world.rows.get(MESSAGE)).toMatchObject({
+    mediaUrl: null,
+    metadata: { processing: { state: 'failed', code, class: 'permanent', reason: expect.any(String) as string } },
+  });
 });
 
 test('an upload and a row that are a moment late are waited for', async () => {
@@ -117,7 +175,7 @@ test('an upload and a row that are a moment late are waited for', async () => {
   const row = world.rows.get(MESSAGE);
   world.rows.clear();
   const { find } = world.ports.messages;
-  const { read } = world.ports.originals;
+  const { head } = world.ports.originals;
   let asked = 0;
   const ports = {
     ...world.ports,
@@ -131,9 +189,12 @@ test('an upload and a row that are a moment late are waited for', async () => {
     },
     originals: {
       ...world.ports.originals,
-      read: (...args: Parameters<typeof read>) => {
-        if ((asked += 1) === 4) world.uploads.set(payload.s3Key, 'jpeg:late');
-        return read(...args);
+      head: (...args: Parameters<typeof head>) => {
+        asked += 1;
+        // First nothing, then an upload that has only begun.
+        if (asked === 4) world.uploads.set(payload.s3Key, '');
+        if (asked === 5) world.uploads.set(payload.s3Key, 'jpeg:late');
+        return head(...args);
       },
     },
   };
@@ -157,7 +218,7 @@ test('the row is told when the last try failed too, but not before', async () =>
   await expect(processImageHandler(payload, world.context())).rejects.toThrow('the disk is full');
   expect(world.rows.get(MESSAGE)?.metadata).toBeNull();
   await expect(processImageHandler(payload, world.context({ lastTry: true }))).rejects.toThrow('the disk is full');
-  expect(world.rows.get(MESSAGE)?.metadata).toMatchObject({ processing: { state: 'failed', code: 'unavailable' } });
+  expect(world.rows.get(MESSAGE)?.metadata).toMatchObject({ processing: { state: 'failed', code: 'unavailable', class: 'transient' } });
   const late = AbortSignal.abort(new TimedOut(60_000));
   await expect(processImageHandler(payload, world.context({ lastTry: true, signal: late }))).rejects.toThrow();
   expect(world.rows.get(MESSAGE)?.metadata).toMatchObject({ processing: { code: 'timeout' } });

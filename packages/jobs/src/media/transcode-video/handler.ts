@@ -1,29 +1,67 @@
 import { join } from 'node:path';
 import { mediaHandler } from '../process.ts';
+import type { MadeFile } from '../process.ts';
 import type { OriginalFile } from '../ports.ts';
+import { PCM_RATE, createWaveformMeter } from '../waveform/meter.ts';
 
 /** The work of `media.transcode-video`. On disk: an MP4's index may lie at its end, so both sides must be able to seek. */
 export const transcodeVideoHandler = mediaHandler<OriginalFile>({
   kind: 'video',
+  // The original, what is made of it, and that once more while its index is moved to the front.
+  roomFor: (sizeBytes) => 3 * sizeBytes,
   fetch: ({ originals }, key, folder, options) => originals.download(key, join(folder, 'original'), options),
   head: ({ head }) => head,
-  async make({ file, format, sizeBytes }, folder, { ports, signal, progress }) {
-    const targets = { video: join(folder, 'video.mp4'), poster: join(folder, 'poster.jpg') };
-    const result = await ports.transcoder.toMp4({ file, format, sizeBytes }, targets, {
+  async make({ file, format, sizeBytes }, folder, { ports, signal, attempt, progress }) {
+    const targets = targetsIn(folder);
+    let meter = createWaveformMeter();
+    const result = await ports.videos.toMp4({ file, format, sizeBytes }, targets, {
       maxDurationMs: ports.limits.maxDurationMs.video,
+      attempt,
       signal,
+      pcmRate: PCM_RATE,
+      onPcm: (chunk) => meter.add(chunk),
+      onRestart() {
+        meter = createWaveformMeter();
+      },
       // 10 to 85: what lies before and after is fetching and storing.
       progress: (percent) => progress(10 + percent * 0.75),
     });
-    const { width, height, durationMs, fps, hasAudio, mode, source } = result;
+    const { width, height, durationMs, fps, hasAudio, road, source, poster, thumb, warnings } = result;
     return {
       files: [
         { name: 'video', extension: 'mp4', contentType: 'video/mp4', body: { file: targets.video }, width, height },
-        { name: 'poster', extension: 'jpg', contentType: 'image/jpeg', body: { file: targets.poster }, width: result.posterWidth, height: result.posterHeight },
+        { name: 'poster', extension: 'jpg', contentType: 'image/jpeg', body: { file: targets.poster }, ...poster },
+        { name: 'thumb', extension: 'jpg', contentType: 'image/jpeg', body: { file: targets.thumb }, ...thumb },
       ],
       media: 'video',
       thumbnail: 'poster',
-      details: { width, height, durationMs, fps, hasAudio, mode, source },
+      warnings,
+      details: {
+        width,
+        height,
+        durationMs,
+        fps,
+        hasAudio,
+        road,
+        ...(meter.sampleCount === 0 ? {} : { waveform: meter.waveform() }),
+        placeholder: await ports.images.placeholder(targets.thumb, signal),
+        source,
+      },
     };
   },
+  async makeOnly(names, _facts, original, folder, context) {
+    if (names.has('video')) return (await this.make(original, folder, context)).files.filter(({ name }) => names.has(name));
+    const { ports, signal, attempt } = context;
+    const targets = targetsIn(folder);
+    await ports.videos.toStills(original, targets, { maxDurationMs: ports.limits.maxDurationMs.video, attempt, signal });
+    const stills: MadeFile[] = [
+      { name: 'poster', extension: 'jpg', contentType: 'image/jpeg', body: { file: targets.poster } },
+      { name: 'thumb', extension: 'jpg', contentType: 'image/jpeg', body: { file: targets.thumb } },
+    ];
+    return stills.filter(({ name }) => names.has(name));
+  },
 });
+
+function targetsIn(folder: string) {
+  return { video: join(folder, 'video.mp4'), poster: join(folder, 'poster.jpg'), thumb: join(folder, 'thumb.jpg') };
+}

@@ -5,7 +5,8 @@ import { PermanentFailure } from '@backhaul/queue/job';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { PATH, type SampleMedia, inspect, lavfi, sampleMedia, sizeOf, startsFast } from '../sample-media.ts';
 import { type Toolchain, findToolchain } from './ffmpeg/toolchain.ts';
-import { ffmpegTranscoder } from './ffmpeg-transcoder.ts';
+import { ffmpegSounds } from './ffmpeg-sounds.ts';
+import { ffmpegVideos } from './ffmpeg-videos.ts';
 import { magicBytes } from './magic-bytes.ts';
 
 let samples: SampleMedia;
@@ -19,16 +20,19 @@ beforeAll(async () => {
 });
 afterAll(() => samples[Symbol.asyncDispose]());
 
-const transcoder = () =>
-  ffmpegTranscoder({ toolchain, threads: 1, stallMs: 10_000, limits: { memoryBytes: 4_096 * MIB, cpuSeconds: 60, fileBytes: 100 * MIB } });
+const options = () => ({ toolchain, threads: 1, stallMs: 10_000, limits: { memoryBytes: 4_096 * MIB, cpuSeconds: 60, fileBytes: 100 * MIB } });
 
-async function toMp4(file: string, options: { maxDurationMs?: number; format?: MediaFormat } = {}) {
+async function toMp4(file: string, more: { maxDurationMs?: number; format?: MediaFormat } = {}) {
   const folder = await mkdtemp(join(samples.folder, 'job-'));
-  const targets = { video: join(folder, 'video.mp4'), poster: join(folder, 'poster.jpg') };
+  const targets = { video: join(folder, 'video.mp4'), poster: join(folder, 'poster.jpg'), thumb: join(folder, 'thumb.jpg') };
   const percents: number[] = [];
-  const format = options.format ?? (await magicBytes.sniff(await readFile(file))) ?? 'other';
-  const result = await transcoder().toMp4({ file, format, sizeBytes: await sizeOf(file) }, targets, {
-    maxDurationMs: options.maxDurationMs ?? 60_000,
+  const format = more.format ?? (await magicBytes.sniff(await readFile(file))) ?? 'other';
+  const result = await ffmpegVideos(options()).toMp4({ file, format, sizeBytes: await sizeOf(file) }, targets, {
+    maxDurationMs: more.maxDurationMs ?? 60_000,
+    attempt: 1,
+    pcmRate: 8_000,
+    onPcm: () => undefined,
+    onRestart: () => undefined,
     signal: AbortSignal.timeout(30_000),
     progress: (percent) => percents.push(percent),
   });
@@ -43,12 +47,17 @@ async function toMp3(file: string, format?: MediaFormat) {
   const folder = await mkdtemp(join(samples.folder, 'job-'));
   const target = join(folder, 'audio.mp3');
   const pcm: Buffer[] = [];
-  await transcoder().toMp3({ file, format: format ?? (await magicBytes.sniff(await readFile(file))) ?? 'other', sizeBytes: await sizeOf(file) }, target, {
-    maxDurationMs: 60_000,
-    pcmRate: 8_000,
-    signal: AbortSignal.timeout(30_000),
-    onPcm: (chunk) => pcm.push(chunk),
-  });
+  await ffmpegSounds(options()).convert(
+    { file, format: format ?? (await magicBytes.sniff(await readFile(file))) ?? 'other', sizeBytes: await sizeOf(file) },
+    target,
+    {
+      maxDurationMs: 60_000,
+      attempt: 1,
+      pcmRate: 8_000,
+      signal: AbortSignal.timeout(30_000),
+      onPcm: (chunk) => pcm.push(chunk),
+    },
+  );
   return { target, pcm: Buffer.concat(pcm), ...(await inspect(target)) };
 }
 
@@ -65,7 +74,7 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
 test('a video that plays everywhere is only put into a new container', async () => {
   const clip = await samples.clip();
   const { result, video, audio, container, poster, targets, percents } = await toMp4(clip);
-  expect(result).toMatchObject({ mode: 'copied', width: 640, height: 360, fps: 30, hasAudio: true, durationMs: expect.closeTo(1_000, -2) as number });
+  expect(result).toMatchObject({ road: 'remux', width: 640, height: 360, fps: 30, hasAudio: true, durationMs: expect.closeTo(1_000, -2) as number });
   expect(video).toMatchObject({ codec_name: 'h264', width: 640, height: 360 });
   expect(audio).toMatchObject({ codec_name: 'aac' });
   expect(container.format_name).toContain('mp4');
@@ -79,7 +88,7 @@ test('a large portrait video from a phone is turned upright, made smaller and fo
   expect(JSON.stringify(await inspect(portrait))).toContain('+51.5');
   const { result, video, container, poster, targets } = await toMp4(portrait);
   expect(result).toMatchObject({
-    mode: 'encoded',
+    road: 'transcode',
     width: 720,
     height: 960,
     posterWidth: 480,
@@ -96,7 +105,7 @@ test('a large portrait video from a phone is turned upright, made smaller and fo
 test('a small turned video is copied with its turn, and its size is told as displayed', async () => {
   const turned = await samples.make('turned.mp4', ['-i', await samples.clip(), '-c', 'copy', '-metadata:s:v:0', 'rotate=90']);
   const { result, video, poster } = await toMp4(turned);
-  expect(result).toMatchObject({ mode: 'copied', width: 360, height: 640, source: { rotation: 270 } });
+  expect(result).toMatchObject({ road: 'remux', width: 360, height: 640, source: { rotation: 270 } });
   expect(video).toMatchObject({ width: 640, height: 360, side_data_list: [expect.objectContaining({ rotation: 90 })] });
   expect(poster).toMatchObject({ width: 360, height: 640 });
 });
@@ -104,7 +113,7 @@ test('a small turned video is copied with its turn, and its size is told as disp
 test('a video without sound is no failure', async () => {
   const silent = await samples.make('silent.webm', [...picture('320x240', 15), '-c:v', 'libvpx', '-b:v', '300k']);
   const { result, video, audio } = await toMp4(silent);
-  expect(result).toMatchObject({ mode: 'encoded', hasAudio: false, source: { videoCodec: 'vp8', audioCodec: null } });
+  expect(result).toMatchObject({ road: 'transcode', hasAudio: false, source: { videoCodec: 'vp8', audioCodec: null } });
   expect(video).toMatchObject({ codec_name: 'h264' });
   expect(audio).toBeUndefined();
 });
@@ -119,7 +128,7 @@ test('an odd size is made even', async () => {
 test('foreign sound beside fitting pictures is converted alone', async () => {
   const foreign = await samples.make('opus.mkv', ['-i', await samples.clip(), '-c:v', 'copy', '-c:a', 'libopus', '-b:a', '64k']);
   const { result, audio } = await toMp4(foreign);
-  expect(result.mode).toBe('copied');
+  expect(result.road).toBe('remux');
   expect(audio).toMatchObject({ codec_name: 'aac' });
 });
 
@@ -166,7 +175,7 @@ test('HDR becomes ordinary video', async () => {
 
 test('10-bit H.264 is encoded again, because phones do not play it', async () => {
   const deep = await samples.make('deep.mp4', [...picture('320x240', 10), '-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p10le']);
-  expect((await toMp4(deep)).result.mode).toBe('encoded');
+  expect((await toMp4(deep)).result.road).toBe('transcode');
 });
 
 test('a clip of one picture has a poster', async () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { PCM_RATE, createWaveformMeter } from './waveform.ts';
+import { PCM_RATE, createWaveformMeter } from './meter.ts';
 
 function pcm(samples: readonly number[]): Buffer {
   return Buffer.from(Int16Array.from(samples).buffer);
