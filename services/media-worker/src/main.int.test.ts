@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Database, createChatTables, createDatabase, createJobs, migrate } from '@backhaul/database';
-import { createObjectStore, objectStoreOptions } from '@backhaul/object-store';
+import { type ObjectStore, createObjectStore, objectStoreOptions } from '@backhaul/object-store';
 import { type Producer, createProducer, redisOptions } from '@backhaul/queue';
 import { loadConfig, silentLogger } from '@backhaul/runtime';
 import { type Fleet, eventually, sharedStack, startFleet } from '@backhaul/testing';
@@ -18,6 +18,7 @@ let config: MediaWorkerConfig;
 let samples: SampleMedia;
 let database: Database;
 let producer: Producer;
+let store: ObjectStore;
 let fleet: Fleet;
 
 beforeAll(async () => {
@@ -46,12 +47,13 @@ beforeAll(async () => {
   database = createDatabase({ url: config.DATABASE_URL, poolSize: 2, statementTimeoutMs: 10_000, applicationName: 'media-test', log: silentLogger });
   await migrate(database);
   await createChatTables(database);
+  store = createObjectStore(objectStoreOptions(config));
   producer = await createProducer({ redis: redisOptions(config), prefix: name, log: silentLogger });
   fleet = await startFleet({ env, services: ['media-worker'] });
 });
 afterAll(async () => {
   await fleet?.stop();
-  await Promise.all([producer?.close(), database?.close()]);
+  await Promise.all([producer?.close(), database?.close(), store?.close()]);
   await samples[Symbol.asyncDispose]();
 });
 
@@ -59,7 +61,6 @@ afterAll(async () => {
 async function send(job: 'media.process-image' | 'media.transcode-video', type: string, bytes: Buffer) {
   const messageId = randomUUID();
   const payload = { type, s3Key: `uploads/${messageId}`, messageId, userId: 'u' };
-  const store = createObjectStore(objectStoreOptions(config));
   await store.put(payload.s3Key, bytes, { contentType: 'application/octet-stream' });
   await database.query('INSERT INTO messages (id, sender_id, chat_id) VALUES ($1, $1, $1)', [messageId]);
   const payloadJson = JSON.stringify(payload);
@@ -82,11 +83,19 @@ async function send(job: 'media.process-image' | 'media.transcode-video', type: 
       );
       return rows[0]?.processing?.state;
     },
+    /** Of the job's own record, which ends after the row was written. */
+    async status() {
+      const { rows } = await database.query<{ status: string }>('SELECT status FROM backhaul.jobs WHERE message_id = $1', [messageId]);
+      return rows[0]?.status;
+    },
+    /** Output names and when they were written. */
+    async stored() {
+      const found = new Map<string, number>();
+      for await (const { key, lastModified } of store.list(`media/${messageId}/`)) found.set(key.split('/').at(-1) ?? '', lastModified.getTime());
+      return found;
+    },
     async objects() {
-      const keys: string[] = [];
-      for await (const { key } of store.list(`media/${messageId}/`)) keys.push(key.split('/').at(-1) ?? '');
-      await store.close();
-      return keys;
+      return [...(await this.stored()).keys()];
     },
   };
 }
@@ -121,7 +130,7 @@ test('a queued picture is processed', async () => {
   const picture = await readFile(await samples.make('photo.jpg', [...lavfi.picture('1600x1200', 1), '-frames:v', '1', '-update', '1']));
   const job = await send('media.process-image', 'image', picture);
   await eventually(async () => expect(await job.state()).toBe('done'), { timeoutMs: 20_000 });
-  expect(await job.objects()).toEqual(['full.webp', 'medium.webp', 'thumb.webp']);
+  expect(await job.objects()).toEqual(['facts.json', 'full.webp', 'medium.webp', 'thumb.webp']);
 });
 
 test('a worker killed in the middle of a video leaves no encoder, and its successor finishes the job once (A-04)', async () => {
@@ -138,7 +147,7 @@ test('a worker killed in the middle of a video leaves no encoder, and its succes
   expect(await job.state()).toBeUndefined();
   await worker.restart();
   await eventually(async () => expect(await job.state()).toBe('done'), { timeoutMs: 40_000 });
-  expect(await job.objects()).toEqual(['poster.jpg', 'video.mp4']);
+  expect(await job.objects()).toEqual(['facts.json', 'poster.jpg', 'thumb.jpg', 'video.mp4']);
   // The dead worker's folder was swept at the start of the next, and the next has cleaned up after itself.
   const folders = await readdir(join(samples.folder, 'scratch'));
   expect(folders).toHaveLength(1);
@@ -162,6 +171,25 @@ test('a stop in the middle of a video hands it back and leaves nothing running',
   await worker.restart();
   await eventually(async () => expect(await job.state()).toBe('done'), { timeoutMs: 40_000 });
 });
+
+test.each(['media.facts', 'media.stored', 'media.published'])(
+  'a worker killed at %s leaves one whole set of outputs, of which none is made twice',
+  async (failpoint) => {
+    const worker = fleet.get('media-worker');
+    await worker.kill('SIGTERM');
+    await worker.restart({ FAILPOINT: failpoint });
+    const job = await send('media.transcode-video', 'video', await readFile(await samples.clip()));
+    await worker.exited;
+    const before = await job.stored();
+    await worker.restart({ FAILPOINT: '' });
+    await eventually(async () => expect(await job.status()).toBe('done'), { timeoutMs: 40_000 });
+    const after = await job.stored();
+    expect([...after.keys()]).toEqual(['facts.json', 'poster.jpg', 'thumb.jpg', 'video.mp4']);
+    // The same writing time: not written again.
+    for (const [name, writtenAt] of before) expect([name, after.get(name)]).toEqual([name, writtenAt]);
+    expect(before.size).toBe(failpoint === 'media.facts' ? 1 : 4);
+  },
+);
 
 test('a worker without ffmpeg refuses to start and says what to install', async () => {
   const broken = startFleet({ env: { ...env, FFMPEG_PATH: '/nowhere/ffmpeg' }, services: ['media-worker'] });

@@ -60,6 +60,7 @@ async function message(bytes: Buffer | undefined, metadata: Record<string, unkno
   const payload = { s3Key, messageId, userId: 'u' };
   return {
     messageId,
+    s3Key,
     image: () => mediaHandlers['media.process-image'](payload, context),
     video: () => mediaHandlers['media.transcode-video'](payload, context),
     audio: () => mediaHandlers['media.convert-audio'](payload, context),
@@ -131,12 +132,46 @@ test('a voice note becomes an MP3 with a waveform', async () => {
   expect(Math.min(...Buffer.from(peaks, 'base64'))).toBeGreaterThan(20);
 });
 
-test('two runs of the same video at the same time leave one set of objects and one outcome', async () => {
+test('of two jobs for the same message one works and the other waits, then finds everything done', async () => {
   const { video, row, objects } = await message(await readFile(await samples.clip()));
-  const outcomes = await Promise.all([video(), video()]);
-  expect(outcomes.map(({ status }) => status)).toEqual(['done', 'done']);
-  expect((await objects()).size).toBe(2);
-  expect(await fetchUrl((await row()).media_url)).toMatchObject({ status: 200 });
+  const outcomes = await Promise.allSettled([video(), video()]);
+  const waiting = outcomes.filter(({ status }) => status === 'rejected');
+  expect(waiting).toMatchObject([{ reason: { name: 'RetryLater', code: 'message_busy' } }]);
+  const before = await row();
+  expect(await video()).toMatchObject({ status: 'done', result: { reused: true } });
+  expect(await row()).toEqual(before);
+  expect([...(await objects()).keys()]).toEqual(['facts.json', 'poster.jpg', 'thumb.jpg', 'video.mp4']);
+  expect(await fetchUrl(before.media_url)).toMatchObject({ status: 200 });
+});
+
+test('of a video whose still is lost only the still is made again', async () => {
+  const { video, row, objects } = await message(await readFile(await samples.clip()));
+  await video();
+  const [before, stored] = [await row(), await objects()];
+  const made = await store.head(stored.get('video.mp4') ?? '');
+  await store.deleteMany([stored.get('poster.jpg') ?? '']);
+  expect(await video()).toMatchObject({ status: 'done', result: { reused: false } });
+  expect(await row()).toEqual(before);
+  expect([...(await objects()).keys()]).toEqual(['facts.json', 'poster.jpg', 'thumb.jpg', 'video.mp4']);
+  expect(await store.head(stored.get('video.mp4') ?? '')).toEqual(made);
+});
+
+test('an upload that is replaced while it is worked on fails as such (D-07)', async () => {
+  const sent = await message(await readFile(await samples.clip()));
+  const { toMp4 } = ports.videos;
+  Object.assign(ports.videos, {
+    toMp4: async (...args: Parameters<typeof toMp4>) => {
+      await store.put(sent.s3Key, Buffer.from('another'), { contentType: 'video/mp4' });
+      return toMp4(...args);
+    },
+  });
+  try {
+    await expect(sent.video()).rejects.toMatchObject({ name: 'PermanentFailure', code: 'source_changed' });
+  } finally {
+    Object.assign(ports.videos, { toMp4 });
+  }
+  expect(await sent.row()).toMatchObject({ media_url: null, media_metadata: { processing: { state: 'failed', code: 'source_changed' } } });
+  expect((await sent.objects()).size).toBe(0);
 });
 
 test('what cannot be processed leaves its reason in the row and nothing in the bucket', async () => {
