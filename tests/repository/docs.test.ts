@@ -2,6 +2,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { parseEnv } from 'node:util';
 import { events } from '@backhaul/events';
+import { MEDIA_FAILURES, MEDIA_WARNINGS } from '@backhaul/jobs/media';
 import { expect, test } from 'vitest';
 import { root } from './service-configs.ts';
 
@@ -101,6 +102,8 @@ test('docs/events.md has every field of every event', () => {
   expect([...fields].filter((field) => !text.includes(`\`${field}\``))).toEqual([]);
 });
 
+const permanentMediaFailures = Object.entries(MEDIA_FAILURES).flatMap(([code, kind]) => (kind === 'permanent' ? [code] : []));
+
 test('docs/events.md has every reason for which a message or a job of any queue dies', () => {
   const text = read('docs/events.md');
   const poison = /export type PoisonReason =([^;]+);/.exec(read('packages/events/src/decode.ts'))?.[1] ?? '';
@@ -109,11 +112,20 @@ test('docs/events.md has every reason for which a message or a job of any queue 
     ...inSources(/\breason: '([a-z]+_?[a-z]*)',\n/g),
     ...inSources(/'dead', reason: '([a-z_]+)'/g),
     ...inSources(/new PermanentFailure\(\s*'([a-z_]+)'/g),
+    ...permanentMediaFailures,
   ]);
   expect([...reasons]).toEqual(
     expect.arrayContaining(['too_deep', 'id_conflict', 'delivery_limit', 'stalled', 'source_missing', 'delivery_unknown', 'postponed_too_long']),
   );
   expect([...reasons].filter((reason) => !text.includes(`\`${reason}\``))).toEqual([]);
+});
+
+test('docs/media.md has every code that a message row may carry, and its class', () => {
+  const rows = new Set(
+    [...read('docs/media.md').matchAll(/^\| `([a-z_]+)` \| (permanent|transient|degraded) \|/gm)].map(([, code, kind]) => `${code} ${kind}`),
+  );
+  const codes = [...Object.entries(MEDIA_FAILURES).map(([code, kind]) => `${code} ${kind}`), ...MEDIA_WARNINGS.map((code) => `${code} degraded`)];
+  expect([...rows].toSorted()).toEqual(codes.toSorted());
 });
 
 test('every variable that a document names is in .env.example', () => {

@@ -6,7 +6,7 @@ import { processImageHandler } from './process-image/handler.ts';
 import { transcodeVideoHandler } from './transcode-video/handler.ts';
 
 export { media } from '../queues.ts';
-export { type MediaFailureCode, type MediaWarning, TransientMediaFailure, mediaFailure } from './failures.ts';
+export { MEDIA_FAILURES, MEDIA_WARNINGS, type MediaFailureCode, type MediaWarning, TransientMediaFailure, mediaFailure } from './failures.ts';
 export type { MediaFormat, MediaKind } from './format.ts';
 export { mediaJobs } from './jobs.ts';
 export type { DerivativeRecord, FailedProcessing, MediaMetadata, Placeholder, WaveformRecord } from './metadata.ts';
