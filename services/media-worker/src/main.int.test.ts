@@ -100,11 +100,11 @@ async function send(job: 'media.process-image' | 'media.transcode-video', type: 
   };
 }
 
-/** The ffmpeg processes that a process has started, from the kernel. */
+/** The ffmpeg processes that a process has started, itself or through its guards, from the kernel. */
 function encodersOf(pid: number): number[] {
   try {
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
-    return children.filter((child) => readFileSync(`/proc/${child}/comm`, 'utf8').trim() === 'ffmpeg');
+    return children.flatMap((child) => (readFileSync(`/proc/${child}/comm`, 'utf8').trim() === 'ffmpeg' ? [child] : encodersOf(child)));
   } catch {
     return [];
   }

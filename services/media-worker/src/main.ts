@@ -17,9 +17,7 @@ await runService('media-worker', { env: process.env, config: mediaWorkerConfig }
     ffprobe: config.FFPROBE_PATH,
     path: process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin',
   });
-  log.info('ffmpeg found', { ...toolchain });
-  if (!toolchain.diesWithParent) log.warn('setpriv (util-linux) is missing: an ffmpeg would outlive a killed worker');
-  if (!toolchain.canLimit) log.warn('prlimit (util-linux) is missing: ffmpeg runs without limits of memory and CPU time');
+  log.info('ffmpeg found', { ffmpeg: toolchain.ffmpeg, ffprobe: toolchain.ffprobe, version: toolchain.version, canTonemap: toolchain.canTonemap });
   if (config.UV_THREADPOOL_SIZE < config.MEDIA_CONCURRENCY + 2) {
     log.warn('UV_THREADPOOL_SIZE is too small: decoding pictures will hold up files and name look-ups', {
       have: config.UV_THREADPOOL_SIZE,

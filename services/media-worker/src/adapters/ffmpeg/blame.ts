@@ -1,5 +1,5 @@
 import { TransientMediaFailure, mediaFailure } from '@backhaul/jobs/media';
-import { ChildDied, type ChildExit } from './child.ts';
+import { ChildDied, type ChildExit } from '../../sandbox/child.ts';
 import { died } from './run.ts';
 
 /** ffmpeg has one exit code for everything; its words tell the file's fault from the machine's. */

@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import { type MediaFile, TransientMediaFailure, mediaFailure } from '@backhaul/jobs/media';
-import { ChildDied, type ChildExit, type ChildLimits, runChild } from './child.ts';
+import { ChildDied, type ChildExit, runChild } from '../../sandbox/child.ts';
+import type { ChildLimits } from '../../sandbox/guards.ts';
 import type { Toolchain } from './toolchain.ts';
 
 /** How ffmpeg is run. */

@@ -1,6 +1,6 @@
-import { access, constants } from 'node:fs/promises';
 import { delimiter, resolve } from 'node:path';
 import { execa } from 'execa';
+import { type Guards, findGuards, isExecutable } from '../../sandbox/guards.ts';
 
 /** The ffmpeg that this process uses, and what guards it. */
 export interface Toolchain {
@@ -13,10 +13,7 @@ export interface Toolchain {
   readonly version: string;
   /** HDR video can be brought to ordinary brightness; without it, it looks washed out. */
   readonly canTonemap: boolean;
-  /** Children are killed by the kernel when this process dies, however it dies. Linux with util-linux. */
-  readonly diesWithParent: boolean;
-  /** Children can be given limits of memory, CPU time and file size. Linux with util-linux. */
-  readonly canLimit: boolean;
+  readonly guards: Guards;
 }
 
 /** The worker cannot do its work on this machine: the operator must install something. */
@@ -45,21 +42,20 @@ export async function findToolchain(programs: { readonly ffmpeg: string; readonl
   const { path } = programs;
   const [ffmpeg, ffprobe] = await Promise.all([locate(programs.ffmpeg, path), locate(programs.ffprobe, path)]);
   const paths = { ffmpeg, ffprobe, path };
-  const [banner, encoders, filters] = await Promise.all([
+  const [banner, encoders, filters, guards] = await Promise.all([
     read(paths.ffmpeg, ['-version']),
     read(paths.ffmpeg, ['-hide_banner', '-encoders']),
     read(paths.ffmpeg, ['-hide_banner', '-filters']),
+    findGuards(path),
     read(paths.ffprobe, ['-version']),
   ]);
   const missing = ENCODERS.filter((name) => !lists(encoders, name));
   if (missing.length > 0) throw new ToolchainIncomplete(`${paths.ffmpeg} has no encoder ${missing.join(', ')}`);
-  const [diesWithParent, canLimit] = await Promise.all([works('setpriv', ['--pdeathsig', 'KILL', 'true']), works('prlimit', ['--core=0', 'true'])]);
   return {
     ...paths,
     version: /version (\S+)/.exec(banner)?.[1] ?? 'unknown',
     canTonemap: TONEMAP_FILTERS.every((name) => lists(filters, name)),
-    diesWithParent,
-    canLimit,
+    guards,
   };
 }
 
@@ -76,10 +72,7 @@ async function locate(program: string, path: string): Promise<string> {
   const folders = program.includes('/') ? [''] : path.split(delimiter);
   for (const folder of folders) {
     const candidate = resolve(folder, program);
-    const found = await access(candidate, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
+    const found = await isExecutable(candidate);
     if (found) return candidate;
   }
   throw new ToolchainIncomplete(`the program ${program} cannot be started: it is not there, or may not be executed`);
@@ -94,9 +87,4 @@ async function read(program: string, args: readonly string[]): Promise<string> {
   const result = await execa(program, args, { reject: false, timeout: 20_000, stdin: 'ignore' });
   if (result.failed) throw new ToolchainIncomplete(`${program} ${args.join(' ')} failed: ${result.shortMessage}`);
   return result.stdout;
-}
-
-async function works(program: string, args: readonly string[]): Promise<boolean> {
-  const result = await execa(program, args, { reject: false, timeout: 5_000, stdio: 'ignore' });
-  return !result.failed;
 }

@@ -1,31 +1,34 @@
-import { setPriority } from 'node:os';
-import { execa } from 'execa';
-import type { Toolchain } from './toolchain.ts';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants, setPriority } from 'node:os';
+import { Writable } from 'node:stream';
+import { type ChildLimits, type Guards, guard } from './guards.ts';
+
+/** What children are started with. */
+export interface Sandbox {
+  readonly guards: Guards;
+  /** Where children look for programs; all that they get of our environment, which holds credentials. */
+  readonly path: string;
+}
 
 /** One run of ffmpeg or ffprobe. */
 export interface ChildRun {
   readonly program: string;
   /** An argument vector; no shell ever sees it. */
   readonly args: readonly string[];
-  /** The job's private folder: ffmpeg writes its own scratch files to where it runs. */
+  /** The job's private folder: where it runs, and all that it may see and write of the disk. */
   readonly cwd: string;
   /** Kills the child and everything it started. */
   readonly signal: AbortSignal;
   /** Killed as stuck after so long without output or progress. */
   readonly stallMs: number;
+  /** Killed as too slow after so long, however much it moves. No limit by default: the signal is one as well. */
+  readonly wallMs?: number | undefined;
   /** What the kernel holds the child to, where it can. */
   readonly limits: ChildLimits;
   /** Its standard output, as it comes. */
   onOutput?(chunk: Buffer): void;
   /** Its descriptor 3, where `-progress pipe:3` goes: one report each. */
   onProgress?(report: ReadonlyMap<string, string>): void;
-}
-
-/** Kernel limits of one child. */
-export interface ChildLimits {
-  readonly memoryBytes: number;
-  readonly cpuSeconds: number;
-  readonly fileBytes: number;
 }
 
 /** How a child ended by itself. */
@@ -35,13 +38,18 @@ export interface ChildExit {
   readonly stderr: string;
 }
 
+/** Why a child did not come to its own end. */
+export type ChildDeath = 'killed' | 'stalled' | 'wall_clock' | 'not_started';
+
 /** The child did not end by itself: killed from outside, by a limit, or by us because nothing moved. Another try may go better. */
 export class ChildDied extends Error {
   readonly code = 'transcoder_died';
+  readonly why: ChildDeath;
 
-  constructor(message: string) {
+  constructor(message: string, why: ChildDeath = 'killed') {
     super(message);
     this.name = 'ChildDied';
+    this.why = why;
   }
 }
 
@@ -61,29 +69,33 @@ const NICENESS = 10;
  * @throws the signal's reason, when that aborted
  * @throws {ChildDied}
  */
-export async function runChild(toolchain: Toolchain, run: ChildRun): Promise<ChildExit> {
+export async function runChild(sandbox: Sandbox, run: ChildRun): Promise<ChildExit> {
   run.signal.throwIfAborted();
-  const [command = run.program, ...args] = [...guards(toolchain, run.limits), run.program, ...run.args];
-  const child = execa(command, args, {
+  const { command, args, filter } = guard(sandbox.guards, run.limits, run.cwd, run.program, run.args);
+  const child = spawn(command, args, {
     cwd: run.cwd,
-    extendEnv: false,
-    env: { PATH: toolchain.path, LC_ALL: 'C' },
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-    encoding: 'buffer',
-    buffer: false,
-    reject: false,
+    env: { PATH: sandbox.path, LC_ALL: 'C' },
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe', filter === undefined ? 'ignore' : 'pipe'],
     // A group of its own, so that what it starts can be killed with it.
     detached: true,
-    cleanup: false,
   });
+  const ending = ended(child);
   const kill = () => killGroup(child.pid);
   lower(child.pid);
+  const filterInput = child.stdio[4];
+  if (filterInput instanceof Writable) {
+    // EPIPE when it could not be started: its end tells why.
+    filterInput.on('error', () => undefined).end(filter);
+  }
 
-  let stuck = false;
-  const onStall = () => {
-    stuck = true;
+  let given: ChildDied | undefined;
+  const giveUp = (why: ChildDeath, message: string) => {
+    given ??= new ChildDied(`${run.program} ${message}`, why);
     kill();
   };
+  const onStall = () => giveUp('stalled', `made no progress for ${run.stallMs} ms and was killed`);
+  const wallTimer =
+    run.wallMs === undefined ? undefined : setTimeout(() => giveUp('wall_clock', `took longer than ${run.wallMs} ms and was killed`), run.wallMs);
   let stallTimer = setTimeout(onStall, run.stallMs);
   const moved = () => {
     clearTimeout(stallTimer);
@@ -93,12 +105,12 @@ export async function runChild(toolchain: Toolchain, run: ChildRun): Promise<Chi
 
   const complaints: Buffer[] = [];
   let keptBytes = 0;
-  child.stderr.on('data', (chunk: Buffer) => {
+  child.stderr?.on('data', (chunk: Buffer) => {
     if (keptBytes >= STDERR_BYTES) return;
     complaints.push(chunk.subarray(0, STDERR_BYTES - keptBytes));
     keptBytes += chunk.length;
   });
-  child.stdout.on('data', (chunk: Buffer) => {
+  child.stdout?.on('data', (chunk: Buffer) => {
     moved();
     run.onOutput?.(chunk);
   });
@@ -109,31 +121,46 @@ export async function runChild(toolchain: Toolchain, run: ChildRun): Promise<Chi
   child.stdio[3]?.on('data', (chunk: Buffer) => readReport(chunk.toString('latin1')));
 
   try {
-    const result = await child;
+    const { exitCode, signal: killedBy } = await ending;
     run.signal.throwIfAborted();
-    const stderr = Buffer.concat(complaints).toString('utf8').trim();
-    if (stuck) throw new ChildDied(`${run.program} made no progress for ${run.stallMs} ms and was killed`);
-    if (result.exitCode === undefined) {
-      throw new ChildDied(
-        result.signal === undefined ? `${run.program} could not be started: ${result.shortMessage}` : `${run.program} was killed by ${result.signal}`,
-      );
-    }
-    return { exitCode: result.exitCode, stderr };
+    if (given !== undefined) throw given;
+    const signal = killedBy ?? signalOf(exitCode);
+    if (signal !== null) throw new ChildDied(`${run.program} was killed by ${signal}`);
+    return { exitCode, stderr: Buffer.concat(complaints).toString('utf8').trim() };
   } finally {
     clearTimeout(stallTimer);
+    clearTimeout(wallTimer);
     run.signal.removeEventListener('abort', kill);
     // Whatever it left in its group.
     kill();
   }
 }
 
-/** Small programs that set something up and then become the child, keeping its pid. */
-function guards(toolchain: Toolchain, limits: ChildLimits): string[] {
-  const dying = toolchain.diesWithParent ? ['setpriv', '--pdeathsig', 'KILL', '--no-new-privs'] : [];
-  const limiting = toolchain.canLimit
-    ? ['prlimit', `--as=${limits.memoryBytes}`, `--cpu=${limits.cpuSeconds}`, `--fsize=${limits.fileBytes}`, '--core=0', '--nofile=64']
-    : [];
-  return [...dying, ...limiting];
+/** How long the pipes of a child that has ended may stay open: something that got away from its group may hold them. */
+const CLOSING_MS = 1_000;
+
+/**
+ * Waits for the end of a child and of its output.
+ * @throws {ChildDied} it could not be started
+ */
+function ended(child: ChildProcess): Promise<{ exitCode: number; signal: NodeJS.Signals | null }> {
+  return new Promise((resolve, reject) => {
+    child.once('error', (error) => reject(new ChildDied(`${child.spawnfile} could not be started: ${error.message}`, 'not_started')));
+    child.once('exit', () => {
+      killGroup(child.pid);
+      const closing = setTimeout(() => child.stdio.forEach((stream) => stream?.destroy()), CLOSING_MS);
+      child.once('close', () => clearTimeout(closing));
+    });
+    child.once('close', (code, signal) => resolve({ exitCode: code ?? -1, signal }));
+  });
+}
+
+/** Signals that end a program which does not handle them. */
+const DEADLY = ['SIGILL', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGKILL', 'SIGSEGV', 'SIGTERM', 'SIGXCPU', 'SIGXFSZ', 'SIGSYS'] as const;
+
+/** A program between us and the child reports the child's death by a signal as 128 and its number, as shells do. */
+function signalOf(exitCode: number): string | null {
+  return DEADLY.find((name) => exitCode === 128 + constants.signals[name]) ?? null;
 }
 
 function killGroup(pid: number | undefined): void {
