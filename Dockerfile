@@ -27,11 +27,11 @@ RUN npm pkg delete devDependencies --workspaces \
 
 FROM node:${NODE_VERSION}-bookworm-slim
 ARG SERVICE
-# Only media needs more than Node: ffmpeg, and jemalloc, because under glibc's allocator the memory of a process that
+# Only media needs more than Node: ffmpeg, heif-convert for HEIC, bubblewrap to lock both up, and jemalloc, because under glibc's allocator the memory of a process that
 # decodes pictures grows by fragmentation. The preload file is the form of LD_PRELOAD that fits every architecture.
 RUN if [ "$SERVICE" = media-worker ]; then \
       apt-get update \
-      && apt-get install -y --no-install-recommends ffmpeg libjemalloc2 \
+      && apt-get install -y --no-install-recommends bubblewrap ffmpeg libheif-examples libjemalloc2 \
       && rm -rf /var/lib/apt/lists/* \
       && dpkg -L libjemalloc2 | grep 'libjemalloc\.so\.2$' > /etc/ld.so.preload; \
     fi

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Bring what this checkout needs and does not find: Node, the npm packages, and the programs
-# redis-server, rabbitmq-server, postgres, ffmpeg and openssl. Called before every command; takes a few
+# redis-server, rabbitmq-server, postgres, ffmpeg, openssl and, on Debian, bubblewrap and heif-convert. Called before every command; takes a few
 # hundredths of a second when nothing is missing.
 #
 # It starts no server, and touches none that runs. Exit code 1, with the command that mends it, when

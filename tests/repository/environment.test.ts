@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseEnv } from 'node:util';
+import { isDeepStrictEqual, parseEnv } from 'node:util';
 import { expect, test } from 'vitest';
 import { root, serviceConfigs, variables } from './service-configs.ts';
 
@@ -48,7 +48,7 @@ test('.env.example shows values that the services accept, and defaults where the
       if (!parsed.success) wrong.push(`${service}: ${name}=${values.get(name) ?? ''} ${parsed.error.message}`);
       // Defaults below the machine's own temporary folder are shown as they are on most machines.
       const usual = typeof byDefault.data === 'string' ? byDefault.data.replace(tmpdir(), '/tmp') : byDefault.data;
-      if (parsed.success && usual !== undefined && set[name] === undefined && parsed.data !== usual) {
+      if (parsed.success && usual !== undefined && set[name] === undefined && !isDeepStrictEqual(parsed.data, usual)) {
         wrong.push(`${service}: ${name} is ${JSON.stringify(usual)} by default, .env.example shows ${JSON.stringify(parsed.data)}`);
       }
     }

@@ -50,6 +50,10 @@ export const mediaWorkerConfig = z.object({
   MEDIA_WAVEFORM_EXPORTS: listOf(['discord', 'telegram', 'whatsapp', 'bbc']),
   /** Where work in progress lies; needs room for the largest video three times per job. */
   MEDIA_TEMP_DIR: text().default(join(tmpdir(), 'backhaul-media')),
+  /** So much of its disk is always left free; a job that would need it waits for its next try. */
+  MEDIA_TEMP_MIN_FREE_BYTES: bytes().default(256 * MIB),
+  /** best: decoders run behind every guard that works on this machine, and missing ones are warned of; strict: without all of them the worker refuses to start. */
+  MEDIA_SANDBOX: z.enum(['best', 'strict']).default('best'),
   FFMPEG_PATH: text().default('ffmpeg'),
   FFPROBE_PATH: text().default('ffprobe'),
   /** Threads of one ffmpeg; if not set, the cores divided by MEDIA_CONCURRENCY. */

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { readFile, readdir } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Database, createChatTables, createDatabase, createJobs, migrate } from '@backhaul/database';
 import { type ObjectStore, createObjectStore, objectStoreOptions } from '@backhaul/object-store';
@@ -190,6 +190,14 @@ test.each(['media.facts', 'media.stored', 'media.published'])(
     expect(before.size).toBe(failpoint === 'media.facts' ? 1 : 4);
   },
 );
+
+test('a worker that must have a sandbox and has none refuses to start and says what brings it (E-20)', async () => {
+  // A PATH with ffmpeg and nothing else.
+  const path = await mkdtemp(join(samples.folder, 'bin-'));
+  for (const program of ['ffmpeg', 'ffprobe', 'sh', 'dd', 'tee']) await symlink(`/usr/bin/${program}`, join(path, program));
+  const bare = startFleet({ env: { ...env, PATH: path, MEDIA_SANDBOX: 'strict' }, services: ['media-worker'] });
+  await expect(bare).rejects.toThrow(/MEDIA_SANDBOX is strict.*network \(install bubblewrap/s);
+});
 
 test('a worker without ffmpeg refuses to start and says what to install', async () => {
   const broken = startFleet({ env: { ...env, FFMPEG_PATH: '/nowhere/ffmpeg' }, services: ['media-worker'] });

@@ -7,6 +7,7 @@ import { checkToolchain, findToolchain } from './adapters/ffmpeg/toolchain.ts';
 import { createScratchFolders } from './adapters/scratch-folders.ts';
 import { mediaWorkerConfig } from './config.ts';
 import { mediaPorts } from './ports.ts';
+import { REMEDIES, SANDBOX_LAYERS, SandboxIncomplete, missingLayers, testSandbox } from './sandbox/self-test.ts';
 
 /** Twice the longest job's limit. */
 const LONGEST_HOLD_MS = 2 * Math.max(...mediaJobs.map(({ timeoutMs }) => timeoutMs));
@@ -26,9 +27,18 @@ await runService('media-worker', { env: process.env, config: mediaWorkerConfig }
   }
   http.addCheck('ffmpeg', () => checkToolchain(toolchain));
 
-  const scratch = onStop(await createScratchFolders(config.MEDIA_TEMP_DIR));
+  const scratch = onStop(await createScratchFolders(config.MEDIA_TEMP_DIR, { minFreeBytes: config.MEDIA_TEMP_MIN_FREE_BYTES }));
   const swept = await scratch.sweep();
   if (swept > 0) log.info('removed what dead workers left behind', { folders: swept });
+
+  const sandbox = await testSandbox(toolchain, { ffmpeg: toolchain.ffmpeg, root: config.MEDIA_TEMP_DIR });
+  log.info('sandbox tried out', { ...sandbox });
+  metrics.gauge('media_sandbox_layer', 'Whether decoders are held back from this: 1 held, 0 missing', ['layer'], (gauge) => {
+    for (const layer of SANDBOX_LAYERS) gauge.set({ layer }, sandbox[layer] === 'held' ? 1 : 0);
+  });
+  const missing = missingLayers(sandbox);
+  if (missing.length > 0 && config.MEDIA_SANDBOX === 'strict') throw new SandboxIncomplete(missing);
+  for (const layer of missing) log.warn('hostile media would not be held back', { layer, remedy: REMEDIES[layer] });
 
   const database = onStop(
     createDatabase({

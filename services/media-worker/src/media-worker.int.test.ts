@@ -31,7 +31,7 @@ beforeAll(async () => {
   holdConnections = createDatabase(connections);
   await createChatTables(database);
   store = createObjectStore(objectStoreOptions(config));
-  scratch = await createScratchFolders(config.MEDIA_TEMP_DIR);
+  scratch = await createScratchFolders(config.MEDIA_TEMP_DIR, { minFreeBytes: 0 });
   const toolchain = await findToolchain({ ffmpeg: 'ffmpeg', ffprobe: 'ffprobe', path: PATH });
   ports = mediaPorts(config, { toolchain, scratch, database, holds: createHolds(holdConnections, { longestMs: 60_000 }), store });
 });

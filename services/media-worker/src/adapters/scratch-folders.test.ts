@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -14,7 +14,7 @@ async function root() {
 
 test("a job's folder is its own, private, and gone with everything in it", async () => {
   await using dir = await root();
-  const scratch = await createScratchFolders(dir.path);
+  const scratch = await createScratchFolders(dir.path, { minFreeBytes: 0 });
   let path = '';
   {
     await using folder = await scratch.open({ reserveBytes: 0 });
@@ -29,7 +29,7 @@ test("a job's folder is its own, private, and gone with everything in it", async
 
 test('only what dead processes of this host left is swept', async () => {
   await using dir = await root();
-  const scratch = await createScratchFolders(dir.path);
+  const scratch = await createScratchFolders(dir.path, { minFreeBytes: 0 });
   await using folder = await scratch.open({ reserveBytes: 0 });
   const brief = spawn('true');
   await once(brief, 'exit');
@@ -44,4 +44,16 @@ test('only what dead processes of this host left is swept', async () => {
   expect(left).toContain('something-else');
   expect(left).not.toContain(dead);
   expect(existsSync(folder.path)).toBe(true);
+});
+
+test('room is reserved, so that jobs do not fill the disk together', async () => {
+  await using dir = await root();
+  const { bavail, bsize } = await statfs(dir.path);
+  const half = Math.floor((bavail * bsize) / 2);
+  const scratch = await createScratchFolders(dir.path, { minFreeBytes: 1_000_000 });
+  const first = await scratch.open({ reserveBytes: half });
+  await expect(scratch.open({ reserveBytes: half })).rejects.toMatchObject({ name: 'TransientMediaFailure', code: 'disk_full' });
+  await first[Symbol.asyncDispose]();
+  await (await scratch.open({ reserveBytes: half }))[Symbol.asyncDispose]();
+  await scratch.close();
 });

@@ -1,7 +1,13 @@
-import { mkdir, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rm, statfs } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import type { Scratch } from '@backhaul/jobs/media';
+import { type Scratch, TransientMediaFailure } from '@backhaul/jobs/media';
+
+/** How much of the disk is left alone. */
+export interface ScratchOptions {
+  /** Always kept free, for logs and for what was reckoned too low. */
+  readonly minFreeBytes: number;
+}
 
 /** A process's private folders under a root that others may share. */
 export interface ScratchFolders extends Scratch {
@@ -18,15 +24,34 @@ export interface ScratchFolders extends Scratch {
  * container every worker is pid 1. The host keeps one from sweeping another's
  * where they share a volume: a pid means nothing on another host.
  */
-export async function createScratchFolders(root: string): Promise<ScratchFolders> {
+export async function createScratchFolders(root: string, { minFreeBytes }: ScratchOptions): Promise<ScratchFolders> {
   const host = hostname().replaceAll('~', '-');
   const own = `${host}~${process.pid}~${(await startTime(process.pid)) ?? '0'}`;
   const ownPath = join(root, own);
   await mkdir(ownPath, { recursive: true, mode: 0o700 });
+  // What running jobs asked for counts in full, whatever they have written of it: too careful at times, but never too late.
+  let reservedBytes = 0;
   return {
-    async open() {
-      const path = await mkdtemp(join(ownPath, 'job-'));
-      return { path, [Symbol.asyncDispose]: () => remove(path) };
+    async open({ reserveBytes }) {
+      const { bavail, bsize } = await statfs(ownPath);
+      const freeBytes = bavail * bsize - reservedBytes - minFreeBytes;
+      if (reserveBytes > freeBytes) {
+        throw new TransientMediaFailure('disk_full', `the job needs ${reserveBytes} bytes of disk, and ${Math.max(0, freeBytes)} are free`);
+      }
+      reservedBytes += reserveBytes;
+      try {
+        const path = await mkdtemp(join(ownPath, 'job-'));
+        return {
+          path,
+          async [Symbol.asyncDispose]() {
+            reservedBytes -= reserveBytes;
+            await remove(path);
+          },
+        };
+      } catch (error) {
+        reservedBytes -= reserveBytes;
+        throw error;
+      }
     },
     async sweep() {
       const names = await readdir(root);
