@@ -40,7 +40,7 @@ export default defineConfig({
       {
         test: {
           name: 'slow',
-          include: ['tests/flow/**/*.slow.test.ts'],
+          include: everywhere.map((folder) => `${folder}/*.slow.test.ts`),
           globalSetup: [stack],
           fileParallelism: false,
           testTimeout: 900_000,
