@@ -1,5 +1,5 @@
 import type { Sounds } from '@backhaul/jobs/media';
-import { audioArguments } from './ffmpeg/arguments.ts';
+import { audioArguments } from './ffmpeg/audio-arguments.ts';
 import { blame } from './ffmpeg/blame.ts';
 import { type FfmpegOptions, runFfmpeg } from './ffmpeg/run.ts';
 

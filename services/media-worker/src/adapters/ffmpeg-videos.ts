@@ -1,6 +1,6 @@
 import { copyFile, rm, stat } from 'node:fs/promises';
 import { type ConvertOptions, type MediaFile, type TranscodedVideo, type Videos, mediaFailure } from '@backhaul/jobs/media';
-import { type EncodeOptions, posterArguments, probeArguments, videoArguments } from './ffmpeg/arguments.ts';
+import { type EncodeOptions, posterArguments, probeArguments, videoArguments } from './ffmpeg/video-arguments.ts';
 import { blame } from './ffmpeg/blame.ts';
 import type { ChildExit } from '../sandbox/child.ts';
 import { PROBE_ENTRIES, type ProbedMedia, readProbe } from './ffmpeg/probe.ts';

@@ -1,68 +1,10 @@
-import type { MediaFormat } from '@backhaul/jobs/media';
+import { ANONYMOUS, GLOBAL, MAX_PIXELS, PROBE_GLOBAL, type Source, input, seconds } from './input.ts';
 import type { EvenSize, VideoPlan } from './video-plan.ts';
 import { MAX_BIT_RATE } from './video-plan.ts';
 
-/**
- * The one demuxer for each format. ffmpeg is never left to guess: what looks
- * like a playlist to it would make it open other files and addresses.
- */
-const DEMUXERS: Readonly<Partial<Record<MediaFormat, string>>> = {
-  mp4: 'mov',
-  matroska: 'matroska',
-  ogg: 'ogg',
-  mp3: 'mp3',
-  wav: 'wav',
-  aac: 'aac',
-  amr: 'amr',
-  caf: 'caf',
-  flac: 'flac',
-  asf: 'asf',
-};
-
-/** The largest single block that ffmpeg may ask for. */
-const MAX_ALLOC_BYTES = 512 * 1024 * 1024;
-
-/** Pictures larger than this are refused by the decoder, whatever the container said. */
-const MAX_PIXELS = 8_192 * 8_192;
-
-/** Every browser and phone decodes MP3 at these rates; lower ones (MPEG-2.5) not everywhere. */
-const MP3_RATES = '48000|44100|32000|24000|22050|16000';
-
-/** Nothing that the sender's device wrote about itself survives, nor the name and date of our encoder: the same input makes the same bytes. */
-const ANONYMOUS = ['-map_metadata', '-1', '-map_chapters', '-1', '-fflags', '+bitexact', '-flags:v', '+bitexact', '-flags:a', '+bitexact', '-sn', '-dn'];
-
-const GLOBAL = ['-nostdin', '-hide_banner', '-v', 'error', '-y', '-max_alloc', String(MAX_ALLOC_BYTES)];
-
-/** Where a source lies and what it is. */
-export interface Source {
-  /** A name of ours in the job's folder, never the sender's. */
-  readonly file: string;
-  readonly format: MediaFormat;
-}
-
-/** Opens a source and nothing else. `-format_whitelist` is named beside `-f`, because demuxers may open others inside themselves. */
-function input({ file, format }: Source, options: readonly string[] = []): string[] {
-  const demuxer = DEMUXERS[format];
-  if (demuxer === undefined) throw new TypeError(`no demuxer for ${format}`);
-  return ['-protocol_whitelist', 'file,pipe', '-format_whitelist', demuxer, '-f', demuxer, ...options, '-i', `file:${file}`];
-}
-
 /** ffprobe's arguments. */
 export function probeArguments(source: Source, entries: string): string[] {
-  return [
-    '-hide_banner',
-    '-v',
-    'error',
-    '-max_alloc',
-    String(MAX_ALLOC_BYTES),
-    '-max_pixels',
-    String(MAX_PIXELS),
-    '-show_entries',
-    entries,
-    '-of',
-    'json',
-    ...input(source),
-  ];
+  return [...PROBE_GLOBAL, '-show_entries', entries, '-of', 'json', ...input(source)];
 }
 
 /** Options of the encoder that do not depend on the video. */
@@ -121,19 +63,6 @@ export function posterArguments(source: Source, plan: VideoPlan, poster: string,
   return [...GLOBAL, ...input(source, decoding(options)), '-map', `0:${plan.video.index}`, '-vf', posterFilters(plan, options), ...posterOutput(poster)];
 }
 
-/** One process for the MP3 and, through its standard output, the samples that the waveform is drawn from. */
-export function audioArguments(source: Source, target: string, options: { readonly maxDurationMs: number; readonly pcmRate: number }): string[] {
-  return [
-    ...GLOBAL,
-    ...input(source, ['-t', seconds(options.maxDurationMs + 1_000)]),
-    ...['-map', '0:a:0', '-vn', '-ac', '1', '-af', `aformat=sample_rates=${MP3_RATES}`, '-c:a', 'libmp3lame', '-b:a', '64k'],
-    ...ANONYMOUS,
-    ...['-id3v2_version', '0', '-write_id3v1', '0', '-f', 'mp3', `file:${target}`],
-    // Without -flush_packets 0 every 20 ms of sound is a write of its own, and a wake-up of ours: a quarter of the whole cost.
-    ...['-map', '0:a:0', '-vn', '-ac', '1', '-ar', String(options.pcmRate), '-c:a', 'pcm_s16le', '-flush_packets', '0', '-f', 's16le', 'pipe:1'],
-  ];
-}
-
 function decoding({ threads }: EncodeOptions): string[] {
   return ['-threads', String(threads), '-max_pixels', String(MAX_PIXELS)];
 }
@@ -174,8 +103,4 @@ function scale({ video }: VideoPlan, { width, height }: EvenSize): string {
 function colours({ video }: VideoPlan, { canTonemap }: EncodeOptions, format: string): string[] {
   if (!video.hdr || !canTonemap) return [`format=${format}`];
   return ['zscale=t=linear:npl=100', 'format=gbrpf32le', 'zscale=p=bt709', 'tonemap=hable:desat=0', 'zscale=t=bt709:m=bt709:r=tv', `format=${format}`];
-}
-
-function seconds(durationMs: number): string {
-  return (durationMs / 1_000).toFixed(3);
 }
