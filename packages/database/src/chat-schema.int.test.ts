@@ -7,6 +7,7 @@ import { type Database, createDatabase } from './database.ts';
 
 const name = `test_chat_${randomUUID().replaceAll('-', '')}`;
 const open = (url: string): Database => createDatabase({ url, poolSize: 2, statementTimeoutMs: 10_000, applicationName: 'test', log: silentLogger });
+let databaseUrl: string;
 let server: Database;
 let database: Database;
 
@@ -15,7 +16,8 @@ beforeAll(async () => {
   server = open(url.href);
   await server.query(`CREATE DATABASE ${name}`);
   url.pathname = name;
-  database = open(url.href);
+  databaseUrl = url.href;
+  database = open(databaseUrl);
 });
 
 afterAll(async () => {
@@ -36,6 +38,13 @@ test('creating the tables twice changes nothing, and the check then finds nothin
   expect((await database.query('SELECT * FROM temporary_files')).rows).toHaveLength(1);
   expect(await checkChatTables(database)).toEqual([]);
   expect(await adviseChatIndexes(database)).toEqual([]);
+});
+
+test('several that create the tables at the same time do not disturb each other', async () => {
+  const others = Array.from({ length: 4 }, () => open(databaseUrl));
+  await Promise.all([database, ...others].map((one) => createChatTables(one)));
+  await Promise.all(others.map((one) => one.close()));
+  expect(await checkChatTables(database)).toEqual([]);
 });
 
 test('an empty database is told every table with its columns', async () => {

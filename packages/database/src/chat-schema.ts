@@ -135,10 +135,12 @@ const CHAT_TABLES: readonly ChatTable[] = [
  * mean the fleet's own schema, as "$user" comes first in the search path.
  */
 export async function createChatTables(database: Queryable): Promise<void> {
-  for (const table of CHAT_TABLES) {
-    await database.query(table.ddl);
-    for (const [name, definition] of Object.entries(table.indexes)) await database.query(`CREATE INDEX IF NOT EXISTS ${name} ON public.${definition}`);
-  }
+  const statements = CHAT_TABLES.flatMap(({ ddl, indexes }) => [
+    ddl,
+    ...Object.entries(indexes).map(([name, definition]) => `CREATE INDEX IF NOT EXISTS ${name} ON public.${definition}`),
+  ]);
+  // One text is one transaction, which holds the lock: IF NOT EXISTS looks first and creates then, and of two that do so at once one fails.
+  await database.query([`SELECT pg_advisory_xact_lock(hashtextextended('chat tables', 0))`, ...statements].join(';\n'));
 }
 
 /**
