@@ -38,6 +38,12 @@ export const mediaWorkerConfig = z.object({
   MEDIA_MAX_AUDIO_BYTES: bytes({ min: 1 }).default(50 * MIB),
   /** The most pixels of a picture; more are refused before they are decoded. */
   MEDIA_MAX_IMAGE_PIXELS: integer({ min: 1, max: 268_402_689 }).default(64_000_000),
+  /** The most pixels of all pictures that are being decoded at once; the others wait. Twice MEDIA_MAX_IMAGE_PIXELS if not set. */
+  MEDIA_MAX_PIXELS_IN_FLIGHT: integer({ min: 1, max: 4_000_000_000 }).optional(),
+  /** The most pictures of an animation that are kept. */
+  MEDIA_MAX_ANIMATION_FRAMES: integer({ min: 1, max: 10_000 }).default(600),
+  /** What pictures become: webp, or jpeg (with png and gif where JPEG cannot do it) for clients that do not know WebP. */
+  MEDIA_IMAGE_FORMAT: z.enum(['webp', 'jpeg']).default('webp'),
   /** The longest video; encoding it must fit into the job's five minutes. */
   MEDIA_MAX_VIDEO_DURATION_MS: milliseconds().default(15 * 60_000),
   /** The longest sound. */
@@ -56,6 +62,8 @@ export const mediaWorkerConfig = z.object({
   MEDIA_SANDBOX: z.enum(['best', 'strict']).default('best'),
   FFMPEG_PATH: text().default('ffmpeg'),
   FFPROBE_PATH: text().default('ffprobe'),
+  /** libheif's decoder; where there is none, HEIC pictures are refused. */
+  HEIF_CONVERT_PATH: text().default('heif-convert'),
   /** Threads of one ffmpeg; if not set, the cores divided by MEDIA_CONCURRENCY. */
   FFMPEG_THREADS: integer({ min: 1, max: 64 }).optional(),
   /** An ffmpeg that makes no progress for so long is killed. */

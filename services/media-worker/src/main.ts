@@ -16,9 +16,11 @@ await runService('media-worker', { env: process.env, config: mediaWorkerConfig }
   const toolchain = await findToolchain({
     ffmpeg: config.FFMPEG_PATH,
     ffprobe: config.FFPROBE_PATH,
+    heifConvert: config.HEIF_CONVERT_PATH,
     path: process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin',
   });
   log.info('ffmpeg found', { ffmpeg: toolchain.ffmpeg, ffprobe: toolchain.ffprobe, version: toolchain.version, canTonemap: toolchain.canTonemap });
+  if (toolchain.heifConvert === undefined) log.warn('no heif-convert: HEIC pictures, as iPhones take them, will be refused', { want: 'libheif-examples' });
   if (config.UV_THREADPOOL_SIZE < config.MEDIA_CONCURRENCY + 2) {
     log.warn('UV_THREADPOOL_SIZE is too small: decoding pictures will hold up files and name look-ups', {
       have: config.UV_THREADPOOL_SIZE,

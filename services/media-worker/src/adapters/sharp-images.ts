@@ -1,81 +1,163 @@
-import type { Images, RenderedImage, RenderedVariant } from '@backhaul/jobs/media';
+import { type Images, type RenderRequest, type RenderedImage, type RenderedVariant, mediaFailure } from '@backhaul/jobs/media';
 import { PermanentFailure } from '@backhaul/queue/job';
-import sharp from 'sharp';
+import sharp, { type Metadata } from 'sharp';
+import { type AnimationPlan, MAX_MOVING_PX, asStill, movesUnseen, planAnimation, still } from './images/animation.ts';
+import { blameImage } from './images/blame.ts';
+import { decode } from './images/decode.ts';
+import { type ImageFormat, encodeMoving, encodeStill, variantsFor } from './images/encode.ts';
+import { type HeicDecoder, openHeic } from './images/heic.ts';
+import { FIT, type ImageLimits, fromPixels, open, readHeader, setUpLibvips, toPixels } from './images/libvips.ts';
+import { createPixelBudget } from './images/pixel-budget.ts';
+import { placeholderOf } from './images/placeholder.ts';
 
-/** How pictures are decoded. */
+/** How pictures are decoded, and what they become. */
 export interface SharpImagesOptions {
+  /** Default WebP. */
+  readonly format?: ImageFormat;
   /** The most pixels, all frames that would be decoded counted. Default 64 million. */
-  readonly limitInputPixels?: number;
+  readonly maxPixels?: number;
+  /** The most pixels of all pictures that are decoded at once; the others wait. Default twice `maxPixels`. */
+  readonly maxPixelsInFlight?: number;
+  /** The most pictures of an animation that are kept. Default 600. */
+  readonly maxAnimationFrames?: number;
   /** The longest that one step in libvips may take. Default 30 s. */
   readonly stepTimeoutSeconds?: number;
+  /** Without one, HEIC is refused. */
+  readonly heic?: HeicDecoder | undefined;
 }
 
-/** The only decoders that stay: everything else that libvips can open (SVG, PDF, TIFF, its own format, ..) is attack surface. */
-const LOADERS = ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadWebp', 'VipsForeignLoadNsgif', 'VipsForeignLoadHeif'];
+/** What became of an animation. */
+interface Moving extends Pick<RenderedImage, 'warnings'> {
+  readonly moves: boolean;
+  readonly variants: readonly RenderedVariant[];
+}
 
-/** Measured: effort 2 is 2.5 times as quick as the default 4 and 1.5 % larger. */
-const WEBP = { quality: 80, effort: 2 } as const;
+const DAMAGED = 'a later picture of the animation is damaged';
 
-const NONE = { thumbhash: '', dataUri: '' };
-
-/** Pictures by sharp. Sets libvips up for the whole process: one thread per picture, no cache, few decoders. */
+/** Pictures by sharp. Sets libvips up for the whole process. */
 export function sharpImages(options: SharpImagesOptions = {}): Images {
-  sharp.block({ operation: ['VipsForeignLoad'] });
-  sharp.unblock({ operation: LOADERS });
-  // The cache only helps where inputs repeat; here it only holds memory.
-  sharp.cache(false);
-  // Jobs run side by side already; threads per picture on top of that multiply.
-  sharp.concurrency(1);
-  const limits = { limitInputPixels: options.limitInputPixels ?? 64_000_000, limitInputChannels: 5, failOn: 'warning', sequentialRead: true } as const;
-  const timeout = { seconds: options.stepTimeoutSeconds ?? 30 };
+  setUpLibvips();
+  const { format: outputFormat = 'webp', maxPixels = 64_000_000, maxAnimationFrames = 600, stepTimeoutSeconds = 30, heic } = options;
+  const limits: ImageLimits = { maxPixels, stepTimeoutSeconds };
+  const budget = createPixelBudget(options.maxPixelsInFlight ?? 2 * maxPixels);
+
+  async function render(upload: Buffer, request: RenderRequest): Promise<RenderedImage> {
+    const { format, variants, only, signal } = request;
+    const [largest] = variants;
+    if (largest === undefined) throw new TypeError('no variants were asked for');
+    const bytes = asStill(upload, format);
+    const header = await readHeader(bytes, limits);
+    signal.throwIfAborted();
+    const { width, height } = header.autoOrient;
+    const longerSide = Math.max(width, height);
+    const pixelsPerFrame = header.width * header.height;
+    const plan = planAnimation(
+      { format, pages: header.pages ?? 1, pixelsPerFrame, turned: (header.orientation ?? 1) !== 1 },
+      { maxFrames: maxAnimationFrames, maxPixels },
+    );
+    using _held = await budget.take(pixelsPerFrame * plan.frames, signal);
+
+    const moving = await renderMoving(bytes, plan, request);
+    signal.throwIfAborted();
+    const isHeic = header.compression === 'hevc';
+    const picture = isHeic ? await openedHeic(bytes, header, request) : bytes;
+    // Where HEIF says how to turn a picture, the decoder has done so; EXIF has no say in it.
+    const { pixels, hasAlpha, warnings } = await decode(picture, { maxPx: largest.maxPx, autoOrient: !isHeic, limits });
+    signal.throwIfAborted();
+
+    const rendered = [...moving.variants];
+    const stills = variantsFor(variants, longerSide, moving.moves).filter(({ animated }) => !moving.moves || animated !== true);
+    let smallest = pixels;
+    for (const { name, maxPx } of stills) {
+      const isLast = name === stills.at(-1)?.name;
+      const wanted = only === undefined || only.has(name);
+      if (!wanted && !isLast) continue;
+      let source = fromPixels(pixels, limits);
+      if (maxPx < Math.max(pixels.width, pixels.height)) source = source.resize(maxPx, maxPx, FIT);
+      if (isLast) {
+        // Needed twice: for the placeholder as well.
+        smallest = await toPixels(source);
+        source = fromPixels(smallest, limits);
+      }
+      if (wanted) rendered.push({ name, ...(await encodeStill(source, outputFormat, hasAlpha)) });
+      signal.throwIfAborted();
+    }
+    const unseen = movesUnseen(upload, format) ? still('the decoder reads only the first picture of such a file').warnings : [];
+    return {
+      width,
+      height,
+      animated: moving.moves,
+      hasAlpha,
+      placeholder: await placeholderOf(fromPixels(smallest, limits), limits),
+      warnings: [...moving.warnings, ...unseen, ...warnings],
+      source: factsOf(header),
+      variants: rendered,
+    };
+  }
+
+  /**
+   * The outputs that move, by a decode of their own, which hands one picture
+   * after the other to the encoder: all of them in memory would be a quarter of a gigabyte.
+   */
+  async function renderMoving(bytes: Buffer, plan: AnimationPlan, { variants, only, attempt, signal }: RenderRequest): Promise<Moving> {
+    const moving = variants.filter(({ animated }) => animated === true);
+    const made: RenderedVariant[] = [];
+    if (plan.frames < 2 || moving.length === 0) return { moves: false, warnings: plan.warnings, variants: made };
+    const possible = new Set(variantsFor(variants, Number.POSITIVE_INFINITY, true).map(({ name }) => name));
+    // An earlier run made something that no animation gets: it found the animation damaged, as below.
+    if (only !== undefined && ![...only].every((name) => possible.has(name))) return { moves: false, ...still(DAMAGED), variants: made };
+    try {
+      for (const { name, maxPx } of moving) {
+        if (only !== undefined && !only.has(name)) continue;
+        const px = Math.min(maxPx, MAX_MOVING_PX);
+        const pictures = open(bytes, limits, { pages: plan.frames }).resize(px, px, FIT).toColourspace('srgb');
+        made.push({ name, ...(await encodeMoving(pictures, outputFormat)) });
+      }
+      return { moves: true, warnings: plan.warnings, variants: made };
+    } catch (error) {
+      signal.throwIfAborted();
+      const blamed = blameImage(error, attempt);
+      if (!(blamed instanceof PermanentFailure) || blamed.code !== 'corrupt') throw blamed;
+      // Its first picture may be whole all the same.
+      return { moves: false, ...still(DAMAGED), variants: [] };
+    }
+  }
+
+  async function openedHeic(bytes: Buffer, { hasAlpha, pages = 1, pagePrimary = 0 }: Metadata, { folder, attempt, signal }: RenderRequest): Promise<Buffer> {
+    if (heic === undefined) throw mediaFailure('unsupported_heic', 'this worker has no decoder for HEIC; the program heif-convert of libheif is one');
+    return openHeic(heic, { bytes, hasAlpha, pages, primary: pagePrimary, folder, attempt, signal });
+  }
 
   return {
-    async render(source, { variants, signal }): Promise<RenderedImage> {
-      const [largest, ...smaller] = variants;
-      if (largest === undefined) throw new TypeError('no variants were asked for');
+    async render(source, request) {
       try {
-        const header = await sharp(source, limits).metadata();
-        signal.throwIfAborted();
-        const { width, height } = header.autoOrient;
-        // The one decode: libvips shrinks JPEG and WebP while it loads them. Later sizes are made from these pixels.
-        const { data, info } = await sharp(source, limits)
-          .timeout(timeout)
-          .autoOrient()
-          .resize(largest.maxPx, largest.maxPx, { fit: 'inside', withoutEnlargement: true })
-          .toColourspace('srgb')
-          .raw({ depth: 'uchar' })
-          .toBuffer({ resolveWithObject: true });
-        signal.throwIfAborted();
-        const raw = { width: info.width, height: info.height, channels: info.channels };
-        const rendered: RenderedVariant[] = [];
-        let longerSide = Number.POSITIVE_INFINITY;
-        for (const { name, maxPx } of [largest, ...smaller]) {
-          if (rendered.length > 0 && maxPx >= longerSide) continue;
-          const pixels = sharp(data, { raw, limitInputPixels: limits.limitInputPixels }).timeout(timeout);
-          const resized = rendered.length === 0 ? pixels : pixels.resize(maxPx, maxPx, { fit: 'inside', withoutEnlargement: true });
-          const encoded = await resized.webp(WEBP).toBuffer({ resolveWithObject: true });
-          signal.throwIfAborted();
-          longerSide = Math.max(encoded.info.width, encoded.info.height);
-          rendered.push({ name, width: encoded.info.width, height: encoded.info.height, bytes: encoded.data, contentType: 'image/webp', extension: 'webp' });
-        }
-        return { width, height, animated: (header.pages ?? 1) > 1, hasAlpha: header.hasAlpha, placeholder: NONE, warnings: [], source: {}, variants: rendered };
+        return await render(source, request);
       } catch (error) {
-        signal.throwIfAborted();
-        throw classify(error);
+        request.signal.throwIfAborted();
+        throw blameImage(error, request.attempt);
       }
     },
-    placeholder: () => Promise.resolve(NONE),
+    async placeholder(file, signal) {
+      const placeholder = await placeholderOf(sharp(file, { limitInputPixels: maxPixels }).timeout({ seconds: stepTimeoutSeconds }), limits);
+      signal.throwIfAborted();
+      return placeholder;
+    },
   };
 }
 
-/** libvips has no error codes: its words are all there is. Unknown words about one input are that input's fault. */
-function classify(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  const { message } = error;
-  if (/memory|timeout|ENOSPC|EMFILE/i.test(message)) return error;
-  if (/exceeds pixel limit|exceeds .*channel|dimensions? .*too large|too large/i.test(message))
-    return new PermanentFailure('too_large', `the picture is too large to decode: ${message}`, { cause: error });
-  if (/unsupported|blocked|not a known|no known/i.test(message))
-    return new PermanentFailure('unsupported', `the picture is in a format that is not accepted: ${message}`, { cause: error });
-  return new PermanentFailure('corrupt', `the picture cannot be decoded: ${message}`, { cause: error });
+/** What an app or an operator may want to know of an upload; nothing that says where, when or by whom it was taken. */
+function factsOf({ width, height, orientation, pages, hasAlpha, space, depth, isProgressive, chromaSubsampling, compression, hasProfile }: Metadata) {
+  return {
+    width,
+    height,
+    orientation: orientation ?? 1,
+    frames: pages ?? 1,
+    hasAlpha,
+    space,
+    depth,
+    progressive: isProgressive,
+    profile: hasProfile,
+    ...(chromaSubsampling === undefined ? {} : { chroma: chromaSubsampling }),
+    ...(compression === undefined ? {} : { codec: compression }),
+  };
 }

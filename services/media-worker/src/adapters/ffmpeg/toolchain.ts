@@ -7,6 +7,8 @@ export interface Toolchain {
   /** Absolute paths, as found at start. */
   readonly ffmpeg: string;
   readonly ffprobe: string;
+  /** libheif's decoder of HEIC; without it such pictures are refused. */
+  readonly heifConvert?: string | undefined;
   /** Where children look for programs; all that they get of our environment, which holds credentials. */
   readonly path: string;
   /** As ffmpeg says it: `5.1.9-0+deb12u1`. */
@@ -38,10 +40,16 @@ const TONEMAP_FILTERS = ['zscale', 'tonemap'];
  * Looks at the programs once, at start.
  * @throws {ToolchainIncomplete} naming what is missing and what to install
  */
-export async function findToolchain(programs: { readonly ffmpeg: string; readonly ffprobe: string; readonly path: string }): Promise<Toolchain> {
+export async function findToolchain(programs: {
+  readonly ffmpeg: string;
+  readonly ffprobe: string;
+  readonly heifConvert?: string;
+  readonly path: string;
+}): Promise<Toolchain> {
   const { path } = programs;
   const [ffmpeg, ffprobe] = await Promise.all([locate(programs.ffmpeg, path), locate(programs.ffprobe, path)]);
-  const paths = { ffmpeg, ffprobe, path };
+  const heifConvert = programs.heifConvert === undefined ? undefined : await locate(programs.heifConvert, path).catch(() => undefined);
+  const paths = { ffmpeg, ffprobe, heifConvert, path };
   const [banner, encoders, filters, guards] = await Promise.all([
     read(paths.ffmpeg, ['-version']),
     read(paths.ffmpeg, ['-hide_banner', '-encoders']),

@@ -47,15 +47,20 @@ export function still(reason: string): AnimationPlan {
 /** Bytes in which an animated PNG says that it is one. */
 const PNG_CONTROL = 'acTL';
 
+/** Real pictures have a dozen before their pixels; millions of empty ones fit into an upload. */
+const MAX_CHUNKS = 1_000;
+
 /** Whether a file moves in a way that libvips does not know: animated PNG, and sequences of AVIF or HEIC. Of these it reads one picture. */
 export function movesUnseen(bytes: Buffer, format: MediaFormat): boolean {
   if (format === 'avif' || format === 'heic') return SEQUENCES.has(bytes.toString('latin1', 8, 12));
   if (format !== 'png') return false;
   // Chunks: length, name, data, checksum. The announcement must come before the pixels.
-  for (let at = 8; at + 8 <= bytes.length; at += 12 + bytes.readUInt32BE(at)) {
+  let at = 8;
+  for (let chunks = 0; chunks < MAX_CHUNKS && at + 8 <= bytes.length; chunks++) {
     const name = bytes.toString('latin1', at + 4, at + 8);
     if (name === PNG_CONTROL) return true;
     if (name === 'IDAT') return false;
+    at += 12 + bytes.readUInt32BE(at);
   }
   return false;
 }
