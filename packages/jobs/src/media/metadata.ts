@@ -57,6 +57,18 @@ export interface WaveformRecord {
   readonly durationMs: number;
   /** Base64 of unsigned bytes, 0 silence to 255 full scale. */
   readonly peaks: string;
+  /** Of sounds only, and only what the operator asked for. */
+  readonly exports?: WaveformExports;
+}
+
+/** The waveform in the small forms of other chats; how each is made: `waveform/exports.ts`. */
+export interface WaveformExports {
+  /** `duration_secs` with its fraction, and bytes of 0 to 255 in base64. */
+  readonly discord?: { readonly duration_secs: number; readonly waveform: string };
+  /** Base64 of 63 bytes: 100 values of 5 bits. Missing for less than 13 ms. */
+  readonly telegram?: string;
+  /** Base64 of 64 bytes of 0 to 100. */
+  readonly whatsapp?: string;
 }
 
 /** `messages.media_metadata` after success. Keys that the app keeps there beside these stay. */

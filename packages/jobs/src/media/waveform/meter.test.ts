@@ -35,6 +35,27 @@ test('a blink of sound, and none at all, have one part', () => {
   expect(peaksOf([])).toEqual([0]);
 });
 
+test('a sound of any length has a part for each 100 ms begun, at least 1 and at most 256', () => {
+  fc.assert(
+    fc.property(fc.oneof(fc.integer({ min: 0, max: 5_000 }), fc.integer({ min: 203_000, max: 206_000 })), (length) => {
+      expect(peaksOf(Array<number>(length).fill(1_000))).toEqual(Array<number>(Math.min(256, Math.max(1, Math.ceil(length / 800)))).fill(length === 0 ? 0 : 8));
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test('the highest peak is the loudest sample, and every sample is in some part', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 9_000 }), fc.nat(), fc.integer({ min: -32_768, max: 32_767 }), (length, at, value) => {
+      const samples = Array<number>(length).fill(0);
+      samples[at % length] = value;
+      const peaks = peaksOf(samples);
+      expect(Math.max(...peaks)).toBe(Math.min(255, Math.round((Math.abs(value) * 255) / 32_767)));
+      expect(peaks.filter((peak) => peak > 0).length).toBeLessThanOrEqual(1);
+    }),
+  );
+});
+
 test('where the stream is cut changes nothing, also inside a sample', () => {
   fc.assert(
     fc.property(
@@ -51,6 +72,7 @@ test('where the stream is cut changes nothing, also inside a sample', () => {
         }
         pieces.add(rest);
         expect(pieces.waveform()).toEqual(whole.waveform());
+        expect(pieces.grains()).toEqual(whole.grains());
         expect(pieces.sampleCount).toBe(samples.length);
       },
     ),
