@@ -1,4 +1,5 @@
-import { access, readFile, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TransientMediaFailure, mediaFailure } from '@backhaul/jobs/media';
 import { ChildDied, type ChildExit, type Sandbox, runChild } from '../../sandbox/child.ts';
@@ -49,8 +50,9 @@ export async function openHeic({ program, sandbox }: HeicDecoder, source: HeicSo
   await writeFile(input, bytes, { signal });
   const exit = await run({ program, sandbox }, ['--quiet', '-q', JPEG_QUALITY, input, join(folder, `opened.${extension}`)], folder, attempt, signal);
   const output = join(folder, pages > 1 ? `opened-${primary + 1}.${extension}` : `opened.${extension}`);
-  if (exit.exitCode !== 0 || !(await exists(output))) throw blameHeic(exit);
-  return readFile(output, { signal });
+  const opened = exit.exitCode === 0 ? await readRegular(output) : undefined;
+  if (opened === undefined) throw blameHeic(exit);
+  return opened;
 }
 
 async function run({ program, sandbox }: HeicDecoder, args: readonly string[], cwd: string, attempt: number, signal: AbortSignal): Promise<ChildExit> {
@@ -71,9 +73,11 @@ function blameHeic({ exitCode, stderr }: ChildExit): Error {
   return mediaFailure('corrupt', `the HEIC picture cannot be decoded (exit code ${exitCode}): ${said}`);
 }
 
-async function exists(file: string): Promise<boolean> {
-  return access(file).then(
-    () => true,
-    () => false,
-  );
+/** A file that the decoder left; undefined for anything else under its name. A decoder that was taken over could have left a link to a file of ours, or a pipe. */
+async function readRegular(name: string): Promise<Buffer | undefined> {
+  const file = await open(name, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => undefined);
+  if (file === undefined) return undefined;
+  await using _file = file;
+  const found = await file.stat();
+  return found.isFile() && found.size > 0 && found.size <= LIMITS.fileBytes ? file.readFile() : undefined;
 }
