@@ -81,6 +81,7 @@ async function checkOutputs({ metadata, outputs }: Done): Promise<void> {
     if (contentType?.startsWith('image/') === true) await checkPicture(name, bytes, { width, height });
     else if (contentType === 'video/mp4') await checkVideo(bytes, metadata);
     else if (contentType === 'audio/mpeg') await checkSound(bytes, metadata);
+    else expect({ name, contentType }).toEqual({ name, contentType: 'one that is looked at' });
   }
 }
 

@@ -1,6 +1,6 @@
 import { sharedStack } from '@backhaul/testing';
 import { expect, test } from 'vitest';
-import { mutatedRows, mutations } from './mutations.ts';
+import { cutJpegs, mutatedRows, mutations } from './mutations.ts';
 import { testRows } from './run-table.ts';
 
 test('a seed always makes the same damage, and never none', () => {
@@ -11,4 +11,4 @@ test('a seed always makes the same damage, and never none', () => {
 });
 
 // The whole list is in the slow suite. One of them again: vitest run --project int mutations -t 'seed 17:'
-testRows(mutatedRows(120), sharedStack().env);
+testRows([...mutatedRows(120), ...cutJpegs()], sharedStack().env);

@@ -33,12 +33,14 @@ export interface Mutation {
 
 /** The first `count` of the one list. One in four is cut off somewhere, the others have 1 to 20 bytes changed. */
 export function mutations(count: number): readonly Mutation[] {
-  const bases = BASES.map((wanted) => {
-    const row = CORPUS.find(({ kind, name }) => `${kind} ${name}` === wanted);
-    if (row === undefined) throw new Error(`the corpus has no ${wanted}`);
-    return row;
-  });
+  const bases = BASES.map(find);
   return Array.from({ length: count }, (_, index) => mutation(index + 1, bases));
+}
+
+function find(wanted: string): CorpusRow {
+  const row = CORPUS.find(({ kind, name }) => `${kind} ${name}` === wanted);
+  if (row === undefined) throw new Error(`the corpus has no ${wanted}`);
+  return row;
 }
 
 function mutation(seed: number, bases: readonly CorpusRow[]): Mutation {
@@ -62,6 +64,20 @@ function mutation(seed: number, bases: readonly CorpusRow[]): Mutation {
       return copy;
     },
   };
+}
+
+/** A JPEG cut off at a hundred places, from its third byte to 95 %: the codes behind that add no pixel to so plain a picture (E-03). */
+export function cutJpegs(): readonly CorpusRow[] {
+  const row = find('image jpeg, full chroma');
+  return Array.from({ length: 100 }, (_, index) => ({
+    kind: row.kind,
+    name: `jpeg, cut at place ${index} of 100`,
+    async make(tools) {
+      const bytes = await row.make(tools);
+      return bytes.subarray(0, 3 + Math.floor((bytes.length * 0.95 * index) / 100));
+    },
+    expect: { failed: 'corrupt' },
+  }));
 }
 
 /** The mutations as rows: whatever comes of them, it is done or a failure of the closed list. */

@@ -55,7 +55,7 @@ const h264: readonly CorpusRow[] = [
   made('h264 high 10', transcode, 'mp4', both(...X264, '-pix_fmt', 'yuv420p10le', ...AAC)),
   made('h264 4:2:2', transcode, 'mp4', both(...X264, '-pix_fmt', 'yuv422p', ...AAC)),
   made('h264 4:4:4', transcode, 'mp4', both(...X264, '-pix_fmt', 'yuv444p', ...AAC)),
-  made('h264 grey', transcode, 'mp4', both(...X264, '-pix_fmt', 'gray', ...AAC)),
+  made('h264 grey', { done: { ...whole, hasAudio: true } }, 'mp4', both(...X264, '-pix_fmt', 'gray', ...AAC)),
   made('h264, full range', { done: { ...whole, hasAudio: true } }, 'mp4', both(...X264, '-pix_fmt', 'yuvj420p', ...AAC)),
   made('h264, interlaced', { done: { ...whole, hasAudio: true } }, 'mp4', both(...X264, '-flags', '+ilme+ildct', ...AAC)),
   made(

@@ -30,10 +30,10 @@ export interface WorkerUnderTest extends AsyncDisposable {
   canaryConnections(): number;
   /**
    * Uploads a file and works on it as the queue would: again after a failure
-   * that may pass, three times at most.
+   * that may pass, three times at most. `name` is the end of its key, as a sender may have chosen it.
    * @throws whatever is neither done nor a failure of the closed list
    */
-  process(bytes: Buffer, kind: MediaKind): Promise<Processed>;
+  process(bytes: Buffer, kind: MediaKind, name?: string): Promise<Processed>;
   /** What is left of jobs in this worker's folder. */
   leftovers(): Promise<string[]>;
   /** The folder that jobs work in, for finding their processes. */
@@ -73,7 +73,7 @@ export async function startWorkerUnderTest(options: WorkerUnderTestOptions): Pro
   await createChatTables(database);
   const store = createObjectStore(objectStoreOptions(config));
   const scratch = await createScratchFolders(scratchRoot, { minFreeBytes: 0 });
-  const toolchain = await findToolchain({ ffmpeg: 'ffmpeg', ffprobe: 'ffprobe', path: PATH });
+  const toolchain = await findToolchain({ ffmpeg: 'ffmpeg', ffprobe: 'ffprobe', heifConvert: 'heif-convert', path: PATH });
   const ports = mediaPorts(config, { toolchain, scratch, database, holds: createHolds(holdConnections, { longestMs: 2 * DEADLINE_MS }), store });
   const canary = await startCanary();
   const slots = createSlots(options.concurrency);
@@ -98,11 +98,11 @@ export async function startWorkerUnderTest(options: WorkerUnderTestOptions): Pro
     scratchRoot,
     canaryUrl: canary.url,
     canaryConnections: canary.connections,
-    process: (bytes, kind) =>
+    process: (bytes, kind, name = '') =>
       slots(async () => {
         const startedAt = performance.now();
         const messageId = randomUUID();
-        const s3Key = `uploads/${messageId}`;
+        const s3Key = `uploads/${messageId}${name}`;
         await database.query('INSERT INTO messages (id, sender_id, chat_id, media_metadata) VALUES ($1, $2, $2, $3)', [messageId, randomUUID(), 'null']);
         await store.put(s3Key, bytes, { contentType: 'application/octet-stream' });
         const attempts = await attemptUntilFinal(messageId, s3Key, kind);
