@@ -45,11 +45,14 @@ export type ChildDeath = 'killed' | 'stalled' | 'wall_clock' | 'not_started';
 export class ChildDied extends Error {
   readonly code = 'transcoder_died';
   readonly why: ChildDeath;
+  /** What killed it, when it was not us; a limit shows here as well: SIGXCPU, SIGXFSZ. */
+  readonly signal: NodeJS.Signals | null;
 
-  constructor(message: string, why: ChildDeath = 'killed') {
+  constructor(message: string, why: ChildDeath = 'killed', signal: NodeJS.Signals | null = null) {
     super(message);
     this.name = 'ChildDied';
     this.why = why;
+    this.signal = signal;
   }
 }
 
@@ -125,7 +128,7 @@ export async function runChild(sandbox: Sandbox, run: ChildRun): Promise<ChildEx
     run.signal.throwIfAborted();
     if (given !== undefined) throw given;
     const signal = killedBy ?? signalOf(exitCode);
-    if (signal !== null) throw new ChildDied(`${run.program} was killed by ${signal}`);
+    if (signal !== null) throw new ChildDied(`${run.program} was killed by ${signal}`, 'killed', signal);
     return { exitCode, stderr: Buffer.concat(complaints).toString('utf8').trim() };
   } finally {
     clearTimeout(stallTimer);
@@ -159,7 +162,7 @@ function ended(child: ChildProcess): Promise<{ exitCode: number; signal: NodeJS.
 const DEADLY = ['SIGILL', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGKILL', 'SIGSEGV', 'SIGTERM', 'SIGXCPU', 'SIGXFSZ', 'SIGSYS'] as const;
 
 /** A program between us and the child reports the child's death by a signal as 128 and its number, as shells do. */
-function signalOf(exitCode: number): string | null {
+function signalOf(exitCode: number): NodeJS.Signals | null {
   return DEADLY.find((name) => exitCode === 128 + constants.signals[name]) ?? null;
 }
 

@@ -7,12 +7,12 @@ import { decoderFilter } from './seccomp.ts';
 export interface Guards {
   /** bubblewrap: no network, no other files and processes, dies with us. Replaces `unshare` and `setpriv`. */
   readonly bwrap: boolean;
-  /** The seccomp filter that goes with bubblewrap: no new processes, no sockets. */
+  /** The seccomp filter that goes with bubblewrap: no new processes, sockets or links. */
   readonly filter: Buffer | undefined;
   /** Arguments under which `unshare` takes the network away; undefined where it may not. */
   readonly unshare: readonly string[] | undefined;
-  /** Dies with us, by `setpriv`. */
-  readonly setpriv: boolean;
+  /** Arguments under which `setpriv` makes it die with us and keep as few rights as it can; undefined where it may not. */
+  readonly setpriv: readonly string[] | undefined;
   /** Limits of memory, CPU time, file size and open files, by `prlimit`. */
   readonly prlimit: boolean;
 }
@@ -27,7 +27,12 @@ export interface ChildLimits {
 }
 
 /** No guards at all: macOS, or a machine without util-linux. */
-export const NO_GUARDS: Guards = { bwrap: false, filter: undefined, unshare: undefined, setpriv: false, prlimit: false };
+export const NO_GUARDS: Guards = { bwrap: false, filter: undefined, unshare: undefined, setpriv: undefined, prlimit: false };
+
+const DIE_WITH_US = ['--pdeathsig', 'KILL', '--no-new-privs'];
+
+/** For a worker that runs as root: its children could lift their own limits again. */
+const WITHOUT_RIGHTS = ['--bounding-set=-all', '--inh-caps=-all'];
 
 /** Looks, once, which guards work here: being installed is not enough, a container's own rules may forbid what they do. */
 export async function findGuards(path: string): Promise<Guards> {
@@ -36,14 +41,18 @@ export async function findGuards(path: string): Promise<Guards> {
     return !result.failed;
   };
   const wrapped = bubble('/tmp', 'true');
-  const [bwrap, asRoot, asUser, setpriv, prlimit] = await Promise.all([
+  const [bwrap, asRoot, asUser, prlimit] = await Promise.all([
     works('bwrap', [...wrapped, 'true']),
     works('unshare', ['--net', 'true']),
     works('unshare', ['--map-root-user', '--net', 'true']),
-    works('setpriv', ['--pdeathsig', 'KILL', '--no-new-privs', 'true']),
     works('prlimit', ['--core=0', 'true']),
   ]);
   const unshare = asRoot ? ['--net'] : asUser ? ['--map-root-user', '--net'] : undefined;
+  // As they will be chained: whether rights can be given up depends on what went before.
+  const chained = (setpriv: readonly string[]) =>
+    unshare === undefined ? works('setpriv', [...setpriv, 'true']) : works('unshare', [...unshare, 'setpriv', ...setpriv, 'true']);
+  const [poorer, plain] = await Promise.all([chained([...DIE_WITH_US, ...WITHOUT_RIGHTS]), chained(DIE_WITH_US)]);
+  const setpriv = poorer ? [...DIE_WITH_US, ...WITHOUT_RIGHTS] : plain ? DIE_WITH_US : undefined;
   return { bwrap, filter: bwrap ? decoderFilter(process.arch) : undefined, unshare, setpriv, prlimit };
 }
 
@@ -69,7 +78,7 @@ export function guard(guards: Guards, limits: ChildLimits, folder: string, progr
     : [
         ...(guards.unshare === undefined ? [] : ['unshare', ...guards.unshare]),
         // After unshare: a new user namespace makes the kernel forget the signal.
-        ...(guards.setpriv ? ['setpriv', '--pdeathsig', 'KILL', '--no-new-privs'] : []),
+        ...(guards.setpriv === undefined ? [] : ['setpriv', ...guards.setpriv]),
       ];
   const [command = program, ...rest] = [...limiting, ...inside, program, ...args];
   return { command, args: rest, filter: guards.bwrap ? filter : undefined };
@@ -91,9 +100,15 @@ function bubble(folder: string, program: string): string[] {
   const places = program.includes('/') && !PROGRAMS.some((place) => own === place || own.startsWith(join(place, '/'))) ? [...PROGRAMS, own] : PROGRAMS;
   return [
     '--die-with-parent',
+    // Without bubblewrap's own first process: it is not waited for, and the CPU time of all below it would be missing from what our children used.
+    '--as-pid-1',
     ...['--unshare-net', '--unshare-pid', '--unshare-ipc', '--unshare-uts'],
+    // bubblewrap keeps all of root's rights when root starts it, whatever its manual says (bubblewrap issue 561).
+    ...['--cap-drop', 'ALL'],
     ...[...places, ...LINKER].flatMap((place) => ['--ro-bind-try', place, place]),
     ...['--dev', '/dev', '--bind', folder, folder, '--chdir', folder],
+    // Both lie in memory, outside of the limit of address space: a child could fill the machine's.
+    ...['--remount-ro', '/dev', '--remount-ro', '/'],
   ];
 }
 

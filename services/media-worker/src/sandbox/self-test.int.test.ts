@@ -31,10 +31,10 @@ test('probes that cannot be started prove nothing', async () => {
 });
 
 test.each<[string, Partial<Guards>, string[]]>([
-  ['the filter', { filter: undefined }, ['processes']],
+  ['the filter', { filter: undefined }, ['files', 'processes']],
   ['bubblewrap', { bwrap: false }, ['files', 'processes']],
   ['bubblewrap and unshare', { bwrap: false, unshare: undefined }, ['network', 'files', 'processes']],
-  ['bubblewrap and setpriv', { bwrap: false, setpriv: false }, ['files', 'processes', 'parentDeath']],
+  ['bubblewrap and setpriv', { bwrap: false, setpriv: undefined }, ['files', 'processes', 'parentDeath']],
   ['prlimit', { prlimit: false }, ['memory', 'fileSize', 'openFiles']],
 ])('without %s exactly what it held is missing', async (_name, changed, layers) => {
   expect(await missing(changed)).toEqual(layers);
