@@ -49,6 +49,8 @@ export const MEDIA_WARNINGS = [
   'animation_truncated',
   /** Only the first picture of an animation was kept. */
   'animation_still',
+  /** An animated GIF was to become an MP4 as well, and could not. */
+  'animation_not_video',
   /** The sound could not be read and was left out. */
   'audio_dropped',
   /** The file ends before it says that it does. */

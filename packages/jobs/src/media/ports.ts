@@ -149,7 +149,7 @@ export interface RenderedImage {
   readonly warnings: readonly MediaWarning[];
   /** As stored by the sender: width, height, orientation (EXIF, 1 to 8), frames, .. */
   readonly source: Readonly<Record<string, string | number | boolean>>;
-  /** The first variant always; a later one only where it is smaller than the one before. */
+  /** The first variant always; a later one only where it is smaller than the one before. Of an animation: those that move, and the last, which stands still. */
   readonly variants: readonly RenderedVariant[];
 }
 

@@ -1,4 +1,4 @@
-import { TimedOut } from '@backhaul/queue/job';
+import { PermanentFailure, TimedOut } from '@backhaul/queue/job';
 import { expect, test } from 'vitest';
 import { MESSAGE, failureOf, inMemoryWorld } from '../in-memory-ports.ts';
 import { processImageHandler } from './handler.ts';
@@ -222,4 +222,51 @@ test('the row is told when the last try failed too, but not before', async () =>
   const late = AbortSignal.abort(new TimedOut(60_000));
   await expect(processImageHandler(payload, world.context({ lastTry: true, signal: late }))).rejects.toThrow();
   expect(world.rows.get(MESSAGE)?.metadata).toMatchObject({ processing: { code: 'timeout' } });
+});
+
+/** A world in which uploads are animated GIFs, which become MP4s as well. */
+function worldOfAnimations(toMp4?: () => Promise<never>) {
+  const world = worldWith('jpeg:dancing cat');
+  const { images, videos, settings } = world.ports;
+  const ports = {
+    ...world.ports,
+    formats: { sniff: async () => 'gif' as const },
+    images: { ...images, render: async (...args: Parameters<typeof images.render>) => ({ ...(await images.render(...args)), animated: true }) },
+    videos: toMp4 === undefined ? videos : { ...videos, toMp4 },
+    settings: { ...settings, animatedGifToMp4: true },
+  };
+  return { world, ports, files: () => [...world.stored.keys()].map((key) => key.split('/').at(-1)) };
+}
+
+test('an animated GIF becomes an MP4 as well, where that is asked for', async () => {
+  const { world, ports, files } = worldOfAnimations();
+  await processImageHandler(payload, world.context({ ports }));
+  expect(files()).toContain('video.mp4');
+  const metadata = world.rows.get(MESSAGE)?.metadata;
+  expect(metadata).toMatchObject({ animated: true, processing: { warnings: [] }, variants: { video: { contentType: 'video/mp4', width: 720, height: 1280 } } });
+  expect(world.rows.get(MESSAGE)?.mediaUrl).toMatch(/full\.webp$/);
+
+  // Only the lost one is made again, without the pictures.
+  const key = [...world.stored.keys()].find((stored) => stored.endsWith('video.mp4')) ?? '';
+  const before = world.stored.get(key);
+  world.stored.delete(key);
+  world.decodes = 0;
+  await processImageHandler(payload, world.context({ ports, attempt: 2 }));
+  expect(world.stored.get(key)).toEqual(before);
+  expect(world.decodes).toBe(1);
+});
+
+test('a GIF that stands still, or nobody asks an MP4 of, gets none', async () => {
+  const { world, ports, files } = worldOfAnimations(() => Promise.reject(new Error('must not be called')));
+  await processImageHandler(payload, world.context({ ports: { ...ports, images: world.ports.images } }));
+  expect(files()).not.toContain('video.mp4');
+  await processImageHandler(payload, world.context({ ports: { ...ports, settings: world.ports.settings } }));
+  expect(files()).not.toContain('video.mp4');
+});
+
+test('an animation that cannot become an MP4 is shown without, with a warning; what may pass is tried again', async () => {
+  const { world, ports } = worldOfAnimations(() => Promise.reject(new PermanentFailure('crashed', 'the encoder died')));
+  expect(await processImageHandler(payload, world.context({ ports }))).toMatchObject({ status: 'done', result: { warnings: ['animation_not_video'] } });
+  const busy = worldOfAnimations(() => Promise.reject(new Error('no room')));
+  await expect(processImageHandler(payload, busy.world.context({ ports: busy.ports }))).rejects.toThrow('no room');
 });

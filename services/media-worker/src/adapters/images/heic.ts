@@ -79,5 +79,5 @@ async function readRegular(name: string): Promise<Buffer | undefined> {
   if (file === undefined) return undefined;
   await using _file = file;
   const found = await file.stat();
-  return found.isFile() && found.size > 0 && found.size <= LIMITS.fileBytes ? file.readFile() : undefined;
+  return found.isFile() && found.size > 0 && found.size <= LIMITS.fileBytes ? await file.readFile() : undefined;
 }
