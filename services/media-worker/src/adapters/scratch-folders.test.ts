@@ -49,11 +49,36 @@ test('only what dead processes of this host left is swept', async () => {
 test('room is reserved, so that jobs do not fill the disk together', async () => {
   await using dir = await root();
   const { bavail, bsize } = await statfs(dir.path);
-  const half = Math.floor((bavail * bsize) / 2);
+  const most = Math.floor(0.6 * bavail * bsize);
   const scratch = await createScratchFolders(dir.path, { minFreeBytes: 1_000_000 });
-  const first = await scratch.open({ reserveBytes: half });
-  await expect(scratch.open({ reserveBytes: half })).rejects.toMatchObject({ name: 'TransientMediaFailure', code: 'disk_full' });
-  await first[Symbol.asyncDispose]();
-  await (await scratch.open({ reserveBytes: half }))[Symbol.asyncDispose]();
+  // At the same moment: one gets it.
+  const [first, second] = await Promise.allSettled([scratch.open({ reserveBytes: most }), scratch.open({ reserveBytes: most })]);
+  const [given] = [first, second].flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const [refused] = [first, second].flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
+  expect(refused).toMatchObject({ name: 'TransientMediaFailure', code: 'disk_full' });
+  await given?.[Symbol.asyncDispose]();
+  await (await scratch.open({ reserveBytes: most }))[Symbol.asyncDispose]();
+  // Whoever was refused left no folder.
+  const [own] = await readdir(dir.path);
+  expect(await readdir(join(dir.path, own ?? ''))).toEqual([]);
+  await scratch.close();
+});
+
+test('what a job has written of its room is not counted against the others again', async () => {
+  await using dir = await root();
+  const sizeBytes = 96 * 1024 ** 2;
+  const scratch = await createScratchFolders(dir.path, { minFreeBytes: 0 });
+  await using first = await scratch.open({ reserveBytes: sizeBytes });
+  await writeFile(join(first.path, 'original'), Buffer.alloc(sizeBytes, 1));
+  const { bavail, bsize } = await statfs(dir.path);
+  // Half of it is left for what else this machine writes at this moment.
+  await using second = await scratch.open({ reserveBytes: bavail * bsize - sizeBytes / 2 });
+  expect(existsSync(second.path)).toBe(true);
+});
+
+test('a disk with less than must stay free takes no job', async () => {
+  await using dir = await root();
+  const scratch = await createScratchFolders(dir.path, { minFreeBytes: Number.MAX_SAFE_INTEGER });
+  await expect(scratch.open({ reserveBytes: 0 })).rejects.toMatchObject({ code: 'disk_full' });
   await scratch.close();
 });

@@ -1,7 +1,10 @@
-import { mkdir, mkdtemp, readFile, readdir, rm, statfs } from 'node:fs/promises';
+import { lstat, mkdir, mkdtemp, readFile, readdir, rm, statfs } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type Scratch, TransientMediaFailure } from '@backhaul/jobs/media';
+
+/** What `stat` counts in, on every system. */
+const BLOCK_BYTES = 512;
 
 /** How much of the disk is left alone. */
 export interface ScratchOptions {
@@ -29,29 +32,33 @@ export async function createScratchFolders(root: string, { minFreeBytes }: Scrat
   const own = `${host}~${process.pid}~${(await startTime(process.pid)) ?? '0'}`;
   const ownPath = join(root, own);
   await mkdir(ownPath, { recursive: true, mode: 0o700 });
-  // What running jobs asked for counts in full, whatever they have written of it: too careful at times, but never too late.
-  let reservedBytes = 0;
+  const reserved = new Map<string, number>();
   return {
     async open({ reserveBytes }) {
-      const { bavail, bsize } = await statfs(ownPath);
-      const freeBytes = bavail * bsize - reservedBytes - minFreeBytes;
-      if (reserveBytes > freeBytes) {
-        throw new TransientMediaFailure('disk_full', `the job needs ${reserveBytes} bytes of disk, and ${Math.max(0, freeBytes)} are free`);
-      }
-      reservedBytes += reserveBytes;
+      const path = await mkdtemp(join(ownPath, 'job-'));
       try {
-        const path = await mkdtemp(join(ownPath, 'job-'));
-        return {
-          path,
-          async [Symbol.asyncDispose]() {
-            reservedBytes -= reserveBytes;
-            await remove(path);
-          },
-        };
+        const written = await Promise.all([...reserved.keys()].map(async (folder) => [folder, await usedBytes(folder)] as const));
+        // After that, so that what is being written meanwhile counts twice rather than not at all.
+        const { bavail, bsize } = await statfs(ownPath);
+        // No waiting from here on: two jobs would be promised the same room.
+        const writtenBytes = new Map(written);
+        const promisedBytes = sum([...reserved].map(([folder, bytes]) => Math.max(0, bytes - (writtenBytes.get(folder) ?? 0))));
+        const freeBytes = bavail * bsize - promisedBytes - minFreeBytes;
+        if (reserveBytes > freeBytes) {
+          throw new TransientMediaFailure('disk_full', `the job needs ${reserveBytes} bytes of disk, and ${Math.max(0, freeBytes)} are free`);
+        }
+        reserved.set(path, reserveBytes);
       } catch (error) {
-        reservedBytes -= reserveBytes;
+        await remove(path);
         throw error;
       }
+      return {
+        path,
+        async [Symbol.asyncDispose]() {
+          // First the files, then the promise: too careful for a moment rather than too generous.
+          await remove(path).finally(() => reserved.delete(path));
+        },
+      };
     },
     async sweep() {
       const names = await readdir(root);
@@ -83,6 +90,24 @@ async function startTime(pid: number): Promise<string | undefined> {
       return error instanceof Error && 'code' in error && error.code === 'EPERM' ? '0' : undefined;
     }
   }
+}
+
+/** What a folder takes of the disk. */
+async function usedBytes(folder: string): Promise<number> {
+  const names = await readdir(folder).catch(() => []);
+  const sizes = await Promise.all(
+    names.map((name) =>
+      lstat(join(folder, name)).then(
+        ({ blocks }) => blocks * BLOCK_BYTES,
+        () => 0,
+      ),
+    ),
+  );
+  return sum(sizes);
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0);
 }
 
 /** `maxRetries`: a killed child may still be writing when its folder goes. */
