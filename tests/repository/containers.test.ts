@@ -18,6 +18,8 @@ interface ComposeService {
   readonly read_only?: boolean;
   readonly cap_drop?: readonly string[];
   readonly tmpfs?: readonly string[];
+  readonly pids_limit?: number;
+  readonly mem_limit?: string;
 }
 
 const compose = parse(readFileSync(join(root, 'docker-compose.yml'), 'utf8'), { merge: true }) as {
@@ -131,6 +133,15 @@ test('every variable in the compose file is read by a service, and each service 
     expect({ service, unknown: Object.keys(environment).filter((name) => !known.has(name)) }).toEqual({ service, unknown: [] });
     expect({ service, issues: schema.safeParse(environment).error?.issues }).toEqual({ service, issues: undefined });
   }
+});
+
+test('the media-worker is bounded where it cannot lock up its decoders', () => {
+  expect(compose.services['media-worker']).toMatchObject({ pids_limit: expect.any(Number) as unknown, mem_limit: expect.any(String) as unknown });
+});
+
+test("the media-worker's image brings what decoders are locked up with", () => {
+  const installed = lastStage.find(({ name, rest }) => name === 'RUN' && rest.includes('apt-get install'))?.rest ?? '';
+  for (const program of ['bubblewrap', 'ffmpeg', 'libheif-examples', 'libjemalloc2']) expect(installed).toContain(` ${program} `);
 });
 
 test('the compose file makes the bucket that the services use', () => {

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { IHorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2';
 import type { IDeployment } from 'kubernetes-models/apps/v1';
+import type { INetworkPolicy } from 'kubernetes-models/networking.k8s.io/v1';
 import type { IPodDisruptionBudget } from 'kubernetes-models/policy/v1';
 import type { IContainer, IEnvFromSource, IService } from 'kubernetes-models/v1';
 import { queues } from '@backhaul/jobs';
@@ -191,6 +192,28 @@ test('what runs more than once has a disruption budget, and nothing else has', (
   const budgets = all<IPodDisruptionBudget>('PodDisruptionBudget');
   expect(budgets.map(({ metadata }) => metadata.name).toSorted()).toEqual(services.filter((name) => least(name) > 1).toSorted());
   for (const { metadata, spec } of budgets) expect(spec?.selector?.matchLabels).toEqual({ 'app.kubernetes.io/name': metadata.name });
+});
+
+test('the media-worker, which opens what strangers send, reaches names, the record, the queue and S3, and nothing else', () => {
+  const policy = all<INetworkPolicy>('NetworkPolicy').find(({ spec }) => spec?.policyTypes?.includes('Egress'));
+  const deployment = deployments.find(({ metadata }) => metadata.name === 'media-worker');
+  if (policy === undefined || deployment === undefined) throw new Error('no policy, or nothing that it is for');
+  expect(deployment.spec?.template.metadata?.labels).toMatchObject(policy.spec?.podSelector?.matchLabels ?? { missing: '' });
+  const { REDIS_URL = '', DATABASE_URL = '' } = environment(deployment);
+  const open = policy.spec?.egress?.flatMap(({ ports = [] }) => ports.map(({ protocol, port }) => `${protocol} ${port}`)) ?? [];
+  expect(open.toSorted()).toEqual(['UDP 53', 'TCP 53', `TCP ${new URL(REDIS_URL).port}`, `TCP ${new URL(DATABASE_URL).port}`, 'TCP 443'].toSorted());
+});
+
+test("the media-worker's volume takes the largest video three times for each job, with what stays free", async () => {
+  const { schema } = (await serviceConfigs()).find(({ service }) => service === 'media-worker') ?? {};
+  const deployment = deployments.find(({ metadata }) => metadata.name === 'media-worker');
+  if (schema === undefined || deployment === undefined) throw new Error('no media-worker');
+  const config = schema.parse(environment(deployment)) as { MEDIA_MAX_VIDEO_BYTES: number; MEDIA_CONCURRENCY: number; MEDIA_TEMP_MIN_FREE_BYTES: number };
+  const sizeLimit = pod(deployment)?.volumes?.find(({ name }) => name === 'tmp')?.emptyDir?.sizeLimit;
+  expect(sizeLimit).toMatch(/^\d+Gi$/);
+  expect(Number.parseInt(String(sizeLimit), 10) * 1024 ** 3).toBeGreaterThan(
+    3 * config.MEDIA_MAX_VIDEO_BYTES * config.MEDIA_CONCURRENCY + config.MEDIA_TEMP_MIN_FREE_BYTES,
+  );
 });
 
 test.each(['base', 'overlays/dev', 'overlays/prod'])('%s renders', async (folder) => {
