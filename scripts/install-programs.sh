@@ -28,6 +28,26 @@ install_with_brew() {
   HOMEBREW_NO_AUTO_UPDATE=1 brew install $formulas >&2 || fail "mend it with: brew install$formulas"
 }
 
+# Sets as_root to what goes before a command that needs root rights; fails where a password would be asked for.
+become_root() {
+  if [ "$(id -u)" = 0 ]; then
+    as_root=
+  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    as_root='sudo -n'
+  else
+    return 1
+  fi
+}
+
+# What it cannot bring is named, and gone without.
+install_extras() {
+  say "installing with apt-get: $*"
+  # shellcheck disable=SC2086
+  become_root && $as_root sh "$root/scripts/apt-install.sh" "$@" >&2 ||
+    say "going on without: $*
+       decoders of media are held back less, and HEIC pictures refused; to mend it: sudo sh '$root/scripts/apt-install.sh' $*"
+}
+
 install_with_apt() {
   packages=
   for name; do
@@ -39,13 +59,7 @@ install_with_apt() {
   done
   # Not apt-get itself: that would start the servers on their standard ports.
   mend="sudo sh '$root/scripts/apt-install.sh'$packages"
-  if [ "$(id -u)" = 0 ]; then
-    as_root=
-  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-    as_root='sudo -n'
-  else
-    use_containers_or_fail "$*" "root rights are needed to install it; run: $mend"
-  fi
+  become_root || use_containers_or_fail "$*" "root rights are needed to install it; run: $mend"
   # Comes along when something is installed anyway; it is no reason to ask for root by itself.
   has make || packages="$packages make"
   say "installing with apt-get:$packages"

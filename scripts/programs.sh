@@ -18,9 +18,12 @@ missing_programs() {
   [ -n "${DATABASE_URL:-}" ] || has postgres || printf 'postgresql '
   { has ffmpeg && has ffprobe; } || printf 'ffmpeg '
   has openssl || printf 'openssl '
-  # What decoders of hostile media are locked up with, and what opens HEIC. Elsewhere the worker does without, and says so.
-  if has apt-get; then
-    has bwrap || printf 'bubblewrap '
-    { has heif-convert && has heif-enc; } || printf 'libheif-examples '
-  fi
+}
+
+# What decoders of hostile media are locked up with, and what opens HEIC. The worker does without, and says so: these are
+# brought where that can be done, and are no reason to stop.
+missing_extras() {
+  command -v apt-get >/dev/null || return 0
+  has bwrap || printf 'bubblewrap '
+  { has heif-convert && has heif-enc; } || printf 'libheif-examples '
 }

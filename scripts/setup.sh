@@ -1,7 +1,7 @@
 #!/bin/sh
 # Bring what this checkout needs and does not find: Node, the npm packages, and the programs
-# redis-server, rabbitmq-server, postgres, ffmpeg, openssl and, on Debian, bubblewrap and heif-convert. Called before every command; takes a few
-# hundredths of a second when nothing is missing.
+# redis-server, rabbitmq-server, postgres, ffmpeg, openssl; on Debian also bubblewrap and heif-convert, where that can be
+# done. Called before every command; takes a few hundredths of a second when nothing is missing.
 #
 # It starts no server, and touches none that runs. Exit code 1, with the command that mends it, when
 # something cannot be brought.
@@ -21,7 +21,11 @@ fail() { say "$@"; exit 1; }
 packages_stamp() { cksum < "$root/package-lock.json"; }
 packages_are_current() { [ -d "$root/node_modules" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(packages_stamp)" ]; }
 
-is_complete() { find_node && packages_are_current && [ -z "$(missing_programs)" ]; }
+# Tried once: whoever has no root rights is not told of it at every command.
+extras_tried=$state/extras.tried
+extras_are_settled() { [ -f "$extras_tried" ] || [ -z "$(missing_extras)" ]; }
+
+is_complete() { find_node && packages_are_current && [ -z "$(missing_programs)" ] && extras_are_settled; }
 
 # One set-up at a time per checkout: two `npm ci` in one folder destroy each other's work.
 lock() {
@@ -102,5 +106,12 @@ if [ -n "$missing" ]; then
   # Word splitting wanted: these are names.
   # shellcheck disable=SC2086
   install_programs $missing
+fi
+if ! extras_are_settled; then
+  # shellcheck source=scripts/install-programs.sh
+  . "$root/scripts/install-programs.sh"
+  : > "$extras_tried"
+  # shellcheck disable=SC2046
+  install_extras $(missing_extras)
 fi
 say 'complete'
