@@ -80,14 +80,15 @@ async function checkOutputs({ metadata, outputs }: Done): Promise<void> {
     for (const secret of Object.values(PRIVATE)) expect({ name, secret, found: bytes.includes(secret) }).toEqual({ name, secret, found: false });
     if (contentType?.startsWith('image/') === true) await checkPicture(name, bytes, { width, height });
     else if (contentType === 'video/mp4') await checkVideo(bytes, metadata);
-    else if (contentType === 'audio/mpeg') await checkSound(bytes, metadata);
+    else if (contentType === 'audio/mpeg') await checkSound(bytes, metadata, { format: 'mp3', codec: 'mp3' });
+    else if (contentType === 'audio/mp4') await checkSound(bytes, metadata, { format: 'mov', codec: 'aac' });
     else expect({ name, contentType }).toEqual({ name, contentType: 'one that is looked at' });
   }
 }
 
 async function checkPicture(name: string, bytes: Buffer, size: { width: number | undefined; height: number | undefined }): Promise<void> {
   const found = await sharp(bytes).metadata();
-  expect(['webp', 'jpeg', 'png']).toContain(found.format);
+  expect(['webp', 'jpeg', 'png', 'gif']).toContain(found.format);
   expect({ width: found.width, height: found.pageHeight ?? found.height }).toEqual(size);
   expect(Math.max(found.width, found.pageHeight ?? found.height)).toBeLessThanOrEqual(LONGEST_PX[name] ?? 0);
   expect([found.exif, found.icc, found.xmp, found.iptc, found.orientation]).toEqual([undefined, undefined, undefined, undefined, undefined]);
@@ -140,9 +141,9 @@ async function checkVideo(bytes: Buffer, metadata: MediaMetadata): Promise<void>
   expect(Number(format.duration)).toBeGreaterThan(0);
 }
 
-async function checkSound(bytes: Buffer, metadata: MediaMetadata): Promise<void> {
-  const { streams, format } = await probe(bytes, 'mp3');
-  expect(streams).toEqual([expect.objectContaining({ codec_name: 'mp3', channels: 1 })]);
+async function checkSound(bytes: Buffer, metadata: MediaMetadata, wanted: { format: string; codec: string }): Promise<void> {
+  const { streams, format } = await probe(bytes, wanted.format);
+  expect(streams).toEqual([expect.objectContaining({ codec_name: wanted.codec, channels: 1 })]);
   // The encoder fills up its first and last blocks: up to a tenth of a second at low rates.
   expect(Math.abs(Number(format.duration) * 1_000 - (metadata.durationMs ?? Number.NaN))).toBeLessThanOrEqual(200);
 }
