@@ -46,7 +46,7 @@ export function mediaPorts(config: MediaWorkerConfig, { toolchain, scratch, data
       heic: toolchain.heifConvert === undefined ? undefined : { program: toolchain.heifConvert, sandbox: toolchain },
     }),
     videos: ffmpegVideos(ffmpeg),
-    sounds: ffmpegSounds(ffmpeg),
+    sounds: ffmpegSounds(ffmpeg, { format: config.MEDIA_AUDIO_FORMAT, loudnessLufs: config.MEDIA_AUDIO_LOUDNESS_LUFS }),
     messages: pgMessageStore(database, holds),
     scratch,
     limits: {

@@ -1,17 +1,46 @@
-import type { Sounds } from '@backhaul/jobs/media';
-import { audioArguments } from './ffmpeg/audio-arguments.ts';
+import { stat } from 'node:fs/promises';
+import type { MediaWarning, SoundOutput, Sounds } from '@backhaul/jobs/media';
+import { ChildDied } from '../sandbox/child.ts';
+import { type SoundSettings, audioArguments } from './ffmpeg/audio-arguments.ts';
 import { blame } from './ffmpeg/blame.ts';
-import { type FfmpegOptions, runFfmpeg } from './ffmpeg/run.ts';
+import { type FfmpegOptions, died, runFfmpeg } from './ffmpeg/run.ts';
 
-/** Sounds by ffmpeg: one process for the output and the samples. */
-export function ffmpegSounds(options: FfmpegOptions): Sounds {
+const OUTPUTS: Readonly<Record<SoundSettings['format'], SoundOutput>> = {
+  mp3: { contentType: 'audio/mpeg', extension: 'mp3' },
+  aac: { contentType: 'audio/mp4', extension: 'm4a' },
+};
+
+/** What ffmpeg's demuxers say of a file that ends before its own header says so: those of MP4 and Matroska; the others cannot know. */
+const ENDS_EARLY = /partial file|File ended prematurely/;
+
+/** Sounds by ffmpeg: one process for the output and the samples, and none to look at the file first. */
+export function ffmpegSounds(options: FfmpegOptions, settings: SoundSettings = { format: 'mp3' }): Sounds {
   return {
-    output: { contentType: 'audio/mpeg', extension: 'mp3' },
+    output: OUTPUTS[settings.format],
     async convert(source, target, { maxDurationMs, pcmRate, attempt, signal, onPcm }) {
-      const args = audioArguments(source, target, { maxDurationMs, pcmRate });
-      const exit = await runFfmpeg(options, { program: options.toolchain.ffmpeg, args, source, attempt, signal, onOutput: onPcm });
+      const args = audioArguments(source, target, { ...settings, maxDurationMs, pcmRate });
+      let decoded = false;
+      const exit = await runFfmpeg(options, {
+        program: options.toolchain.ffmpeg,
+        args,
+        source,
+        attempt,
+        signal,
+        onOutput(chunk) {
+          decoded = true;
+          onPcm(chunk);
+        },
+      });
       if (exit.exitCode !== 0) throw blame(exit, attempt);
-      return { warnings: [] };
+      // A URL with nothing behind it would be published otherwise.
+      if (decoded && (await sizeOf(target)) === 0) throw died(new ChildDied('ffmpeg decoded a sound and wrote nothing'), attempt);
+      const warnings: MediaWarning[] = ENDS_EARLY.test(exit.stderr) ? [{ code: 'truncated', reason: 'the file ends before its sound does' }] : [];
+      return { warnings };
     },
   };
+}
+
+async function sizeOf(file: string): Promise<number> {
+  const found = await stat(file).catch(() => undefined);
+  return found?.size ?? 0;
 }

@@ -1,17 +1,67 @@
 import { ANONYMOUS, GLOBAL, type Source, input, seconds } from './input.ts';
 
-/** Every browser and phone decodes MP3 at these rates; lower ones (MPEG-2.5) not everywhere. */
-const MP3_RATES = '48000|44100|32000|24000|22050|16000';
+/** What sounds become. */
+export interface SoundSettings {
+  /** `mp3`, or `aac` in an MP4 (.m4a). Both mono at 64 kbit/s. */
+  readonly format: 'mp3' | 'aac';
+  /** Bring every sound to this loudness (EBU R 128, -70 to -5). Left as it is by default: it costs nearly three times the CPU. */
+  readonly loudnessLufs?: number | undefined;
+}
 
-/** One process for the MP3 and, through its standard output, the samples that the waveform is drawn from. */
-export function audioArguments(source: Source, target: string, options: { readonly maxDurationMs: number; readonly pcmRate: number }): string[] {
+/** Every browser and phone decodes MP3 at these rates; lower ones (MPEG-2.5) not everywhere. */
+const RATES = '48000|44100|32000|24000|22050|16000';
+
+/**
+ * Samples follow each other without gaps, whatever the file says about their
+ * times: -t would wait for ever for the end of a sound whose clock stands
+ * still, and AAC's length would differ from that of its samples.
+ */
+const COUNT_SAMPLES = 'asetpts=N/SR/TB';
+
+/** True peaks stay below full scale, as EBU R 128 asks; the range is the filter's own default for speech and music. */
+function loudnorm(lufs: number): string {
+  return `loudnorm=I=${lufs}:TP=-1.5:LRA=11`;
+}
+
+/** One process for the output and, through its standard output, the samples that the waveform is drawn from. */
+export function audioArguments(
+  source: Source,
+  target: string,
+  { maxDurationMs, pcmRate, format, loudnessLufs }: SoundSettings & { readonly maxDurationMs: number; readonly pcmRate: number },
+): string[] {
+  // A second more than is accepted, so that the samples tell what is too long.
+  const atMost = ['-t', seconds(maxDurationMs + 1_000)];
+  const encoder =
+    format === 'mp3'
+      ? ['-c:a', 'libmp3lame', '-b:a', '64k', ...ANONYMOUS, '-id3v2_version', '0', '-write_id3v1', '0', '-f', 'mp3']
+      : ['-c:a', 'aac', '-b:a', '64k', ...ANONYMOUS, '-movflags', '+faststart', '-f', 'ipod'];
+  // Without -flush_packets 0 every 20 ms of sound is a write of its own, and a wake-up of ours: a quarter of the whole cost.
+  const samples = ['-ac', '1', '-ar', String(pcmRate), '-c:a', 'pcm_s16le', '-flush_packets', '0', '-f', 's16le', 'pipe:1'];
+  const [sound, heard] =
+    loudnessLufs === undefined
+      ? [
+          ['-map', '0:a:0', '-vn', '-af', `${COUNT_SAMPLES},aformat=sample_rates=${RATES}`, '-ac', '1'],
+          ['-map', '0:a:0', '-vn', '-af', COUNT_SAMPLES],
+        ]
+      : [
+          ['-map', '[sound]', '-ac', '1'],
+          ['-map', '[heard]'],
+        ];
+  // The filter works at 192 kHz. The waveform shows what is heard: the sound after it.
+  const filters =
+    loudnessLufs === undefined
+      ? []
+      : [
+          '-filter_complex',
+          `[0:a:0]${COUNT_SAMPLES},aformat=channel_layouts=mono,${loudnorm(loudnessLufs)},aformat=sample_rates=48000:channel_layouts=mono,asplit=2[sound][heard]`,
+        ];
   return [
     ...GLOBAL,
-    ...input(source, ['-t', seconds(options.maxDurationMs + 1_000)]),
-    ...['-map', '0:a:0', '-vn', '-ac', '1', '-af', `aformat=sample_rates=${MP3_RATES}`, '-c:a', 'libmp3lame', '-b:a', '64k'],
-    ...ANONYMOUS,
-    ...['-id3v2_version', '0', '-write_id3v1', '0', '-f', 'mp3', `file:${target}`],
-    // Without -flush_packets 0 every 20 ms of sound is a write of its own, and a wake-up of ours: a quarter of the whole cost.
-    ...['-map', '0:a:0', '-vn', '-ac', '1', '-ar', String(options.pcmRate), '-c:a', 'pcm_s16le', '-flush_packets', '0', '-f', 's16le', 'pipe:1'],
+    // ffmpeg would start threads for each core of the machine in every filter and decoder, for sounds that keep one busy for a fraction of a second.
+    ...['-filter_threads', '1', '-filter_complex_threads', '1'],
+    ...input(source, ['-threads', '1']),
+    ...filters,
+    ...[...sound, ...atMost, ...encoder, `file:${target}`],
+    ...[...heard, ...atMost, ...samples],
   ];
 }
