@@ -1,4 +1,5 @@
-import { chmod, copyFile, mkdtemp, readFile, readdir } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, copyFile, mkdtemp, readFile, readdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MediaFormat } from '@backhaul/jobs/media';
 import { PermanentFailure } from '@backhaul/queue/job';
@@ -27,10 +28,12 @@ interface Asked extends Partial<SoundSettings> {
   readonly maxDurationMs?: number;
   readonly attempt?: number;
   readonly ffmpeg?: string;
+  /** Where what is written goes instead. */
+  readonly disk?: string;
 }
 
 /** One conversion in a folder of its own. */
-async function convert(file: string, { container, maxDurationMs = 60_000, attempt = 1, ffmpeg, format = 'mp3', loudnessLufs }: Asked = {}) {
+async function convert(file: string, { container, maxDurationMs = 60_000, attempt = 1, ffmpeg, disk, format = 'mp3', loudnessLufs }: Asked = {}) {
   const folder = await mkdtemp(join(samples.folder, 'job-'));
   const options = {
     toolchain: ffmpeg === undefined ? toolchain : { ...toolchain, ffmpeg },
@@ -42,6 +45,7 @@ async function convert(file: string, { container, maxDurationMs = 60_000, attemp
   const target = join(folder, `audio.${sounds.output.extension}`);
   const original = join(folder, 'original');
   await copyFile(file, original);
+  if (disk !== undefined) await symlink(disk, target);
   const bytes = await readFile(file);
   const pcm: Buffer[] = [];
   const source = { file: original, format: container ?? (await magicBytes.sniff(bytes)) ?? 'other', sizeBytes: bytes.length };
@@ -253,4 +257,10 @@ test('an ffmpeg that wrote nothing, or was killed, is tried once more and then g
     await expect(convert(note, { ffmpeg })).rejects.toMatchObject({ code: 'decoder_died' });
     expect(await codeOf(convert(note, { ffmpeg, attempt: 2 }))).toBe('crashed');
   }
+});
+
+// ffmpeg ends with 0 when it cannot write its last bytes, and leaves half of a sound.
+test.skipIf(!existsSync('/dev/full'))('what does not fit on the disk is no sound, and is tried again', async () => {
+  const note = await samples.voiceNote();
+  for (const format of ['mp3', 'aac'] as const) await expect(convert(note, { format, disk: '/dev/full' })).rejects.toMatchObject({ code: 'disk_full' });
 });

@@ -13,6 +13,9 @@ const OUTPUTS: Readonly<Record<SoundSettings['format'], SoundOutput>> = {
 /** What ffmpeg's demuxers say of a file that ends before its own header says so: those of MP4 and Matroska; the others cannot know. */
 const ENDS_EARLY = /partial file|File ended prematurely/;
 
+/** What ffmpeg says when its last bytes did not reach the disk. It ends with 0 all the same, and half of the sound is missing. */
+const NOT_WRITTEN = /Error (?:writing trailer|closing file)/;
+
 /** Sounds by ffmpeg: one process for the output and the samples, and none to look at the file first. */
 export function ffmpegSounds(options: FfmpegOptions, settings: SoundSettings = { format: 'mp3' }): Sounds {
   return {
@@ -31,7 +34,7 @@ export function ffmpegSounds(options: FfmpegOptions, settings: SoundSettings = {
           onPcm(chunk);
         },
       });
-      if (exit.exitCode !== 0) throw blame(exit, attempt);
+      if (exit.exitCode !== 0 || NOT_WRITTEN.test(exit.stderr)) throw blame(exit, attempt);
       // A URL with nothing behind it would be published otherwise.
       if (decoded && (await sizeOf(target)) === 0) throw died(new ChildDied('ffmpeg decoded a sound and wrote nothing'), attempt);
       const warnings: MediaWarning[] = ENDS_EARLY.test(exit.stderr) ? [{ code: 'truncated', reason: 'the file ends before its sound does' }] : [];
