@@ -9,6 +9,7 @@ export const convertAudio = defineJob({
   payload: mediaAudio.data,
   on: mediaAudio,
   priority: 1,
-  timeoutMs: 60_000,
+  // Half an hour of sound, made equally loud by half a busy core, and its way from and to the store.
+  timeoutMs: 3 * 60_000,
   retry: standardRetry,
 });
