@@ -2,7 +2,7 @@
 RUN = sh scripts/run.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down dev start check test test-unit test-int test-flow test-slow bench bench-bridge bench-growth bench-latency fmt clean
+.PHONY: help setup demo up down dev start check test test-unit test-int test-flow test-slow bench bench-bridge bench-growth bench-latency bench-media fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench-growth: ## adds per second as the backlog grows
 
 bench-latency: ## publish to start of the work
 	@$(RUN) bench latency
+
+bench-media: ## what pictures, videos and voice notes cost, against the bare work
+	@$(RUN) bench media
 
 fmt: ## format the sources
 	@$(RUN) fmt

@@ -1,0 +1,81 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import type { Samples } from '../figure.ts';
+import { compare, contest } from './contest.ts';
+import { assertLikePicture, assertSameBytes } from './equivalence.ts';
+import { INPUTS } from './inputs.ts';
+import { runAll, startBenchWorker } from './worker.ts';
+
+const SIZES = [
+  ['full', 2048],
+  ['medium', 1024],
+  ['thumb', 320],
+] as const;
+
+const FIT = { fit: 'inside', withoutEnlargement: true } as const;
+
+type Pictures = Map<string, Buffer>;
+
+/** What sharp alone takes for the same: one decode, three encoders that read its pixels. No queue, no bucket, no database. */
+async function rawLoop(original: Buffer): Promise<Pictures> {
+  const pictures: Pictures = new Map();
+  const { data, info } = await sharp(original, { failOn: 'warning', sequentialRead: true })
+    .autoOrient()
+    .resize(2048, 2048, FIT)
+    .toColourspace('srgb')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  const raw = { width: info.width, height: info.height, channels: info.channels };
+  for (const [name, maxPx] of SIZES) {
+    const pixels = sharp(data, { raw });
+    const resized = maxPx < Math.max(info.width, info.height) ? pixels.resize(maxPx, maxPx, FIT) : pixels;
+    pictures.set(name, await resized.webp({ quality: 80, effort: 2 }).toBuffer());
+  }
+  return pictures;
+}
+
+/** The usual way: each output from the original anew. Effort 4 is sharp's default. */
+async function perVariant(original: Buffer, effort: number): Promise<Pictures> {
+  const pictures: Pictures = new Map();
+  for (const [name, maxPx] of SIZES) pictures.set(name, await sharp(original).autoOrient().resize(maxPx, maxPx, FIT).webp({ quality: 80, effort }).toBuffer());
+  return pictures;
+}
+
+/** `media.image`, `media.image_vs_per_variant`, `media.image_vs_per_variant_same_effort` */
+export async function benchImages(samples: Samples, rounds: number, env: NodeJS.ProcessEnv, inputs: string): Promise<void> {
+  await using worker = await startBenchWorker(env);
+  const photo = join(inputs, INPUTS.photo);
+  const [original, s3Key] = [await readFile(photo), await worker.upload(photo)];
+
+  // Twice, so that everything is compiled and connected.
+  for (const job of await worker.jobs('image', s3Key, 2)) {
+    await job.run();
+    const { files } = await job.result();
+    for (const [name, bytes] of await rawLoop(original)) assertSameBytes(name, files.get(name), bytes);
+    // The same settings for another decode, and settings that take longer to save a few bytes.
+    for (const [name, bytes] of await perVariant(original, 2)) await assertLikePicture(name, files.get(name), bytes, 0.05);
+    for (const [name, bytes] of await perVariant(original, 4)) await assertLikePicture(name, files.get(name), bytes, 0.1);
+  }
+
+  const loop = (make: () => Promise<Pictures>) => (jobs: number) =>
+    Promise.resolve(async () => {
+      for (let job = 0; job < jobs; job += 1) await make();
+    });
+  const costs = await contest(samples, rounds, [
+    { name: 'image.raw_loop', jobs: 5, prepare: loop(() => rawLoop(original)) },
+    {
+      name: 'image.ours',
+      jobs: 5,
+      async prepare(count) {
+        const jobs = await worker.jobs('image', s3Key, count);
+        return () => runAll(jobs);
+      },
+    },
+    { name: 'image.per_variant', jobs: 2, prepare: loop(() => perVariant(original, 4)) },
+    { name: 'image.per_variant_same_effort', jobs: 2, prepare: loop(() => perVariant(original, 2)) },
+  ]);
+  compare(samples, 'media.image', costs, 'image.raw_loop', 'image.ours', 1.1);
+  compare(samples, 'media.image_vs_per_variant', costs, 'image.per_variant', 'image.ours');
+  compare(samples, 'media.image_vs_per_variant_same_effort', costs, 'image.per_variant_same_effort', 'image.ours');
+}

@@ -1,0 +1,52 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Samples } from '../figure.ts';
+import { compare, contest } from './contest.ts';
+import { assertSameBytes } from './equivalence.ts';
+import { INPUTS } from './inputs.ts';
+import { originalIn, recordRun, repeat } from './recorded-run.ts';
+import { runAll, startBenchWorker } from './worker.ts';
+
+const NOTES = [
+  { name: 'voice_5s', input: INPUTS.note5s, jobs: 8 },
+  { name: 'voice_60s', input: INPUTS.note60s, jobs: 4 },
+] as const;
+
+/** `media.voice_5s`, `media.voice_60s` */
+export async function benchSounds(samples: Samples, rounds: number, env: NodeJS.ProcessEnv, inputs: string, work: string): Promise<void> {
+  await using worker = await startBenchWorker(env);
+  for (const { name, input, jobs } of NOTES) {
+    const note = join(inputs, input);
+    const run = await recordRun(env, 'audio', note);
+    const folder = await originalIn(work, note);
+    const s3Key = await worker.upload(note);
+
+    await repeat(run, folder);
+    for (const job of await worker.jobs('audio', s3Key, 2)) {
+      await job.run();
+      const { metadata, files } = await job.result();
+      const extension = metadata.variants['audio']?.key.split('.').at(-1);
+      assertSameBytes(name, files.get('audio'), await readFile(join(folder, `audio.${extension}`)));
+    }
+
+    const costs = await contest(samples, rounds, [
+      {
+        name: `${name}.bare`,
+        jobs,
+        prepare: (count) =>
+          Promise.resolve(async () => {
+            for (let index = 0; index < count; index += 1) await repeat(run, folder);
+          }),
+      },
+      {
+        name: `${name}.ours`,
+        jobs,
+        async prepare(count) {
+          const batch = await worker.jobs('audio', s3Key, count);
+          return () => runAll(batch);
+        },
+      },
+    ]);
+    compare(samples, `media.${name}`, costs, `${name}.bare`, `${name}.ours`, 1.1);
+  }
+}
