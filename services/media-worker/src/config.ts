@@ -50,6 +50,10 @@ export const mediaWorkerConfig = z.object({
   MEDIA_MAX_AUDIO_DURATION_MS: milliseconds().default(30 * 60_000),
   /** How long an upload or message row that is not there yet is waited for inside one try. */
   MEDIA_GRACE_MS: milliseconds({ min: 0, max: 30_000 }).default(2_000),
+  /** The shorter side of the videos that are made, in pixels; smaller ones keep their size. */
+  MEDIA_VIDEO_SHORT_SIDE: integer({ min: 144, max: 2_160 }).default(720),
+  /** Bits a second: the most that a video may need to be passed on as it is, and the cap of those that are made. */
+  MEDIA_VIDEO_MAX_BIT_RATE: integer({ min: 100_000, max: 100_000_000 }).default(4_500_000),
   /** Animated GIFs become an MP4 as well. */
   MEDIA_ANIMATED_GIF_TO_MP4: bool().default(false),
   /** What sounds become: mp3, or aac (.m4a), both mono at 64 kbit/s. */

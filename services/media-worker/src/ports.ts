@@ -45,7 +45,7 @@ export function mediaPorts(config: MediaWorkerConfig, { toolchain, scratch, data
       maxAnimationFrames: config.MEDIA_MAX_ANIMATION_FRAMES,
       heic: toolchain.heifConvert === undefined ? undefined : { program: toolchain.heifConvert, sandbox: toolchain },
     }),
-    videos: ffmpegVideos(ffmpeg),
+    videos: ffmpegVideos(ffmpeg, { shortSidePx: config.MEDIA_VIDEO_SHORT_SIDE, maxBitRate: config.MEDIA_VIDEO_MAX_BIT_RATE }),
     sounds: ffmpegSounds(ffmpeg, { format: config.MEDIA_AUDIO_FORMAT, loudnessLufs: config.MEDIA_AUDIO_LOUDNESS_LUFS }),
     messages: pgMessageStore(database, holds),
     scratch,

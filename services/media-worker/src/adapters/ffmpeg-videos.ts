@@ -1,17 +1,37 @@
-import { copyFile, rm, stat } from 'node:fs/promises';
-import { type ConvertOptions, type MediaFile, type TranscodedVideo, type Videos, mediaFailure } from '@backhaul/jobs/media';
-import { type EncodeOptions, posterArguments, probeArguments, videoArguments } from './ffmpeg/video-arguments.ts';
-import { blame } from './ffmpeg/blame.ts';
+import { rm, stat } from 'node:fs/promises';
+import {
+  type ConvertOptions,
+  type MediaFile,
+  type MediaWarning,
+  type PcmSink,
+  type StillTargets,
+  type TranscodedVideo,
+  type Videos,
+  mediaFailure,
+} from '@backhaul/jobs/media';
+import { blame, saysTooLarge } from './ffmpeg/blame.ts';
 import type { ChildExit } from '../sandbox/child.ts';
+import { type Mp4Index, readMp4Index } from './ffmpeg/mp4-index.ts';
 import { PROBE_ENTRIES, type ProbedMedia, readProbe } from './ffmpeg/probe.ts';
-import { type FfmpegOptions, runFfmpeg } from './ffmpeg/run.ts';
-import { type VideoPlan, planVideo } from './ffmpeg/video-plan.ts';
+import { type FfmpegOptions, type FfmpegRun, runFfmpeg } from './ffmpeg/run.ts';
+import { type EncodeOptions, type VideoTargets, probeArguments, stillArguments, videoArguments } from './ffmpeg/video-arguments.ts';
+import { type PlanFault, type VideoPlan, type VideoSettings, nextPlan, planVideo, roadOf } from './ffmpeg/video-plan.ts';
 
 /** ffprobe's answer for 32 streams takes some 20 KB. */
 const PROBE_BYTES = 1024 * 1024;
 
+/** All runs on one video together: a minute, and ten times its length; in any case less than the job's five minutes, which must do for fetching and storing too. */
+const WALL = { baseMs: 60_000, factor: 10, mostMs: 240_000 };
+
+/** One way was tried: it made the video, or it did not, and why. */
+type Tried =
+  | { readonly status: 'made'; readonly index: Mp4Index; readonly warnings: readonly MediaWarning[] }
+  | { readonly status: 'failed'; readonly fault: PlanFault; readonly error: Error };
+
+type Run = Pick<FfmpegRun, 'source' | 'attempt' | 'signal' | 'wallMs'>;
+
 /** Videos by ffmpeg: one ffprobe looks, one ffmpeg makes everything. */
-export function ffmpegVideos(options: FfmpegOptions): Videos {
+export function ffmpegVideos(options: FfmpegOptions, settings: VideoSettings): Videos {
   const { toolchain, threads } = options;
 
   async function probe(source: MediaFile, { attempt, signal }: ConvertOptions): Promise<ProbedMedia> {
@@ -22,6 +42,7 @@ export function ffmpegVideos(options: FfmpegOptions): Videos {
       args: probeArguments(source, PROBE_ENTRIES),
       source,
       attempt,
+      wallMs: WALL.baseMs,
       signal,
       onOutput(chunk) {
         sizeBytes += chunk.length;
@@ -29,82 +50,142 @@ export function ffmpegVideos(options: FfmpegOptions): Videos {
       },
     });
     if (exit.exitCode !== 0) throw blame(exit, attempt);
-    return readProbe(Buffer.concat(chunks).toString('utf8'));
+    const media = readProbe(Buffer.concat(chunks).toString('utf8'));
+    // Such pictures look like pictures of no size.
+    if (media.video === undefined && saysTooLarge(exit.stderr)) throw blame(exit, attempt);
+    return media;
+  }
+
+  /** undefined when both stills are there in the end; otherwise why not. */
+  async function makeStills(run: Run, plan: VideoPlan, targets: StillTargets, atMs: number): Promise<Error | undefined> {
+    const args = stillArguments(run.source, plan, targets, { threads }, atMs);
+    const exit = await runFfmpeg(options, { ...run, program: toolchain.ffmpeg, args });
+    return (await haveStills(targets)) ? undefined : blame(exit, run.attempt);
+  }
+
+  async function tryPlan(run: Run, plan: VideoPlan, targets: VideoTargets, convert: ConvertOptions & PcmSink, onTime: (ms: number) => void): Promise<Tried> {
+    const encode: EncodeOptions = { ...convert, ...settings, threads: run.attempt > 1 ? 1 : threads };
+    let pcmBytes = 0;
+    await removeAll(targets);
+    const exit = await runFfmpeg(options, {
+      ...run,
+      program: toolchain.ffmpeg,
+      args: videoArguments(run.source, plan, targets, encode),
+      onOutput(chunk) {
+        pcmBytes += chunk.length;
+        convert.onPcm(chunk);
+      },
+      onProgress: (report) => onTime(Math.round(Number(report.get('out_time_us')) / 1_000) || 0),
+    });
+    const index = await readMp4Index(targets.video);
+    const fault = faultOf(plan, exit, index);
+    if (index === undefined || fault !== undefined) return { status: 'failed', fault: fault ?? 'any', error: blame(exit, run.attempt) };
+    const warnings: MediaWarning[] = [];
+    if (!(await haveStills(targets))) {
+      // Of our own video: it begins with a picture that can be decoded, or it is none.
+      const own: MediaFile = { file: targets.video, format: 'mp4', sizeBytes: index.sizeBytes };
+      const failed = await makeStills({ ...run, source: own }, ofOurs(plan), targets, 0);
+      if (failed !== undefined) return { status: 'failed', fault: 'any', error: failed };
+      warnings.push({ code: 'poster_fallback', reason: `there is no picture at ${plan.posterAtMs} ms; the first one is shown` });
+    }
+    if (plan.audioAction !== 'none' && pcmBytes === 0) warnings.push({ code: 'waveform_missing', reason: 'the sound could be passed on, but not measured' });
+    const missingMs = lacking(plan, index);
+    if (missingMs > 0) warnings.push({ code: 'truncated', reason: `the last ${missingMs} ms that the file promises are not there` });
+    return { status: 'made', index, warnings };
   }
 
   return {
     async toMp4(source, targets, convert) {
-      const { maxDurationMs, attempt, signal, progress } = convert;
-      const plan = planVideo(await probe(source, convert), maxDurationMs);
-      const encode: EncodeOptions = { threads: attempt > 1 ? 1 : threads, canTonemap: toolchain.canTonemap, maxDurationMs };
-      let failure: ChildExit | undefined;
-      for (const rung of ladder(plan)) {
-        let doneMs = 0;
-        const exit = await runFfmpeg(options, {
-          program: toolchain.ffmpeg,
-          args: videoArguments(source, rung, targets, encode),
-          source,
-          attempt,
-          signal,
-          onProgress(report) {
-            doneMs = Math.max(doneMs, Math.round(Number(report.get('out_time_us')) / 1_000) || 0);
-            // Clamped: ffmpeg's clock runs past the declared end where that was wrong.
-            if (rung.durationMs !== undefined) progress(Math.min(99, (doneMs * 100) / rung.durationMs));
-          },
-        });
-        if (exit.exitCode !== 0 || (await sizeOf(targets.video)) === 0) {
-          failure = exit;
-          continue;
+      const { maxDurationMs, attempt, signal } = convert;
+      const media = await probe(source, convert);
+      let plan = planVideo(media, { ...settings, maxDurationMs, canTonemap: toolchain.canTonemap });
+      const deadline = performance.now() + Math.min(WALL.baseMs + WALL.factor * (plan.durationMs ?? maxDurationMs), WALL.mostMs);
+      let doneMs = 0;
+      const onTime = (timeMs: number) => {
+        doneMs = Math.max(doneMs, timeMs);
+        // Clamped: ffmpeg's clock runs past the declared end where that was wrong.
+        if (plan.durationMs !== undefined) convert.progress(Math.min(99, (doneMs * 100) / plan.durationMs));
+      };
+      for (;;) {
+        const wallMs = Math.max(1_000, deadline - performance.now());
+        const tried = await tryPlan({ source, attempt, signal, wallMs }, plan, targets, convert, onTime);
+        if (tried.status === 'made') {
+          if (tried.index.durationMs > maxDurationMs) throw mediaFailure('too_long', `the video is longer than the ${maxDurationMs} ms that are accepted`);
+          convert.progress(100);
+          return describe(plan, media, tried.index, tried.warnings);
         }
-        if (doneMs > maxDurationMs) throw mediaFailure('too_long', `the video is longer than the ${maxDurationMs} ms that are accepted`);
-        if ((await sizeOf(targets.poster)) === 0) {
-          await rm(targets.poster, { force: true });
-          const args = posterArguments(source, rung, targets.poster, encode);
-          const second = await runFfmpeg(options, { program: toolchain.ffmpeg, args, source, attempt, signal });
-          if ((await sizeOf(targets.poster)) === 0) throw blame(second, attempt);
-        }
-        await copyFile(targets.poster, targets.thumb);
-        progress(100);
-        return describe(rung, doneMs > 0 ? doneMs : (rung.durationMs ?? 0));
+        const next = nextPlan(plan, tried.fault);
+        if (next === undefined) throw tried.error;
+        plan = next;
+        convert.onRestart();
       }
-      throw blame(failure ?? { exitCode: 0, stderr: '' }, attempt);
     },
     async toStills(source, targets, convert) {
       const { maxDurationMs, attempt, signal } = convert;
-      const plan = planVideo(await probe(source, convert), maxDurationMs);
-      const args = posterArguments(source, plan, targets.poster, { threads, canTonemap: toolchain.canTonemap, maxDurationMs });
-      const exit = await runFfmpeg(options, { program: toolchain.ffmpeg, args, source, attempt, signal });
-      if ((await sizeOf(targets.poster)) === 0) throw blame(exit, attempt);
-      await copyFile(targets.poster, targets.thumb);
+      const plan = planVideo(await probe(source, convert), { ...settings, maxDurationMs, canTonemap: toolchain.canTonemap });
+      const run: Run = { source, attempt, signal, wallMs: WALL.baseMs };
+      await removeAll(targets);
+      if ((await makeStills(run, plan, targets, plan.posterAtMs)) === undefined) return;
+      const failed = await makeStills(run, plan, targets, 0);
+      if (failed !== undefined) throw failed;
     },
   };
 }
 
 /**
- * The plan, then what to try when ffmpeg cannot carry it out: pictures that
- * cannot be copied are encoded, a sound track that cannot be read is left out.
+ * ffmpeg says so at the level of errors, and it says nothing about the video:
+ * subtitles, which are left out, and a chapter track that is not there.
  */
-function ladder(plan: VideoPlan): VideoPlan[] {
-  const rungs = [plan];
-  if (plan.videoAction === 'copy' || plan.audioAction === 'copy')
-    rungs.push({ ...plan, videoAction: 'encode', audioAction: plan.audioAction === 'none' ? 'none' : 'encode' });
-  if (plan.audioAction !== 'none') rungs.push({ ...plan, audioAction: 'none' });
-  return rungs;
+const HARMLESS = /not on whitelist|Referenced QT chapter track not found|^\s*Last message repeated/;
+
+/**
+ * What is wrong with what was made; undefined when nothing is.
+ *
+ * A copy counts only when ffmpeg had nothing to complain of: it passes damage
+ * on (a block of zeros, blocks of sound that cannot be decoded, clocks that
+ * run backwards), where a decoder patches it up. Bits that fell over inside a
+ * coded picture are not seen this way; finding them would cost as much as
+ * decoding everything.
+ */
+function faultOf({ videoAction, audioAction }: VideoPlan, { exitCode, stderr }: ChildExit, index: Mp4Index | undefined): PlanFault | undefined {
+  if (exitCode !== 0 || index?.pictures === undefined || index.pictures.sampleCount === 0 || index.durationMs === 0) return 'any';
+  if (audioAction !== 'none' && (index.sound?.sampleCount ?? 0) === 0) return 'sound';
+  const complained = stderr.split('\n').some((line) => line !== '' && !HARMLESS.test(line));
+  return complained && (videoAction === 'copy' || audioAction === 'copy') ? 'any' : undefined;
 }
 
-function describe(plan: VideoPlan, durationMs: number): TranscodedVideo {
-  const { video, audio, videoAction, audioAction, size, poster } = plan;
+/** How much of the video is not there, when that is more than how containers round: 0 otherwise. The last picture's own time is known to few. */
+function lacking({ durationMs, video, audio, audioAction }: VideoPlan, index: Mp4Index): number {
+  const silenced = audio !== undefined && audioAction === 'none';
+  const declaredMs = (silenced ? video.durationMs : undefined) ?? durationMs;
+  if (declaredMs === undefined) return 0;
+  const toleranceMs = 200 + declaredMs * 0.01 + (video.fps > 0 ? 1_500 / video.fps : 0);
+  const missingMs = declaredMs - index.durationMs;
+  return missingMs > toleranceMs ? missingMs : 0;
+}
+
+/** The plan for a video that we made ourselves: what was to be mended is mended, but for a turn, which a copy keeps. */
+function ofOurs(plan: VideoPlan): VideoPlan {
+  const { videoAction, video } = plan;
+  if (videoAction === 'copy') return { ...plan, video: { ...video, index: 0 } };
+  const mended = { interlaced: false, squarePixels: true, pixelFormat: 'yuv420p', colorRange: 'tv', colorSpace: 'bt709', hdr: false };
+  return { ...plan, tonemap: false, video: { ...video, ...mended, index: 0 } };
+}
+
+function describe(plan: VideoPlan, media: ProbedMedia, index: Mp4Index, more: readonly MediaWarning[]): TranscodedVideo {
+  const { video, audio, videoAction, audioAction, size, poster, thumb } = plan;
   const copied = videoAction === 'copy';
+  const { sampleCount = 0, durationMs: picturesMs = 0 } = index.pictures ?? {};
   return {
-    durationMs,
+    durationMs: index.durationMs,
     width: copied ? video.displayWidth : size.width,
     height: copied ? video.displayHeight : size.height,
     poster,
-    thumb: poster,
-    fps: Math.min(60, video.fps),
+    thumb,
+    fps: picturesMs === 0 ? 0 : Math.round((sampleCount * 1_000_000) / picturesMs) / 1_000,
     hasAudio: audioAction !== 'none',
-    road: copied ? 'remux' : 'transcode',
-    warnings: [],
+    road: roadOf(plan),
+    warnings: [...plan.warnings, ...more],
     source: {
       width: video.width,
       height: video.height,
@@ -114,12 +195,19 @@ function describe(plan: VideoPlan, durationMs: number): TranscodedVideo {
       pixelFormat: video.pixelFormat,
       fps: video.fps,
       hdr: video.hdr,
-      bitRate: null,
+      bitRate: media.bitRate ?? null,
       durationMs: plan.durationMs ?? null,
     },
   };
 }
 
-async function sizeOf(file: string): Promise<number> {
-  return (await stat(file).catch(() => undefined))?.size ?? 0;
+async function haveStills({ poster, thumb }: StillTargets): Promise<boolean> {
+  const sizes = await Promise.all([poster, thumb].map(async (file) => (await stat(file).catch(() => undefined))?.size ?? 0));
+  return sizes.every((size) => size > 0);
+}
+
+/** What an earlier try left is not taken for this one's. */
+async function removeAll(targets: StillTargets & { readonly video?: string }): Promise<void> {
+  const files = [targets.poster, targets.thumb, ...(targets.video === undefined ? [] : [targets.video])];
+  await Promise.all(files.map((file) => rm(file, { force: true })));
 }

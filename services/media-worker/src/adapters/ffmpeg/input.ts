@@ -24,67 +24,36 @@ const MAX_ALLOC_BYTES = 512 * 1024 * 1024;
 /** Pictures larger than this are refused by the decoder, whatever the container said. */
 export const MAX_PIXELS = 8_192 * 8_192;
 
+/** No phone or camera writes as many tracks; a file with thousands burns time in each of them. */
+export const MAX_STREAMS = 32;
+
 /**
- * Decoders of what phones, browsers and cameras of the last twenty years
- * produce. ffmpeg has some four hundred; the exotic ones are where its flaws
- * are found, and a file may name any of them.
+ * Codecs of what phones, browsers and cameras of the last twenty years
+ * produce, as ffprobe names them. ffmpeg has some four hundred; the exotic
+ * ones are where its flaws are found, and a file may name any of them.
  */
-const DECODERS = [
-  ...[
-    'h264',
-    'hevc',
-    'vp8',
-    'libvpx',
-    'vp9',
-    'libvpx-vp9',
-    'av1',
-    'libdav1d',
-    'libaom-av1',
-    'mpeg4',
-    'h263',
-    'mpeg1video',
-    'mpeg2video',
-    'mjpeg',
-    'prores',
-    'gif',
-    'png',
-  ],
-  ...[
-    'aac',
-    'aac_latm',
-    'mp3',
-    'mp3float',
-    'opus',
-    'libopus',
-    'vorbis',
-    'libvorbis',
-    'flac',
-    'alac',
-    'ac3',
-    'eac3',
-    'amrnb',
-    'libopencore_amrnb',
-    'amrwb',
-    'libopencore_amrwb',
-  ],
-  ...[
-    'wmav1',
-    'wmav2',
-    'pcm_u8',
-    'pcm_s8',
-    'pcm_s16le',
-    'pcm_s16be',
-    'pcm_s24le',
-    'pcm_s24be',
-    'pcm_s32le',
-    'pcm_s32be',
-    'pcm_f32le',
-    'pcm_f32be',
-    'pcm_f64le',
-    'pcm_alaw',
-    'pcm_mulaw',
-  ],
-].join(',');
+const PICTURE_CODECS = ['h264', 'hevc', 'vp8', 'vp9', 'av1', 'mpeg4', 'h263', 'mpeg1video', 'mpeg2video', 'mjpeg', 'prores', 'gif', 'png'];
+const SOUND_CODECS = [
+  ...['aac', 'aac_latm', 'mp2', 'mp3', 'opus', 'vorbis', 'flac', 'alac', 'ac3', 'eac3', 'amr_nb', 'amr_wb', 'wmav1', 'wmav2'],
+  ...['adpcm_ima_qt', 'adpcm_ima_wav', 'adpcm_ms', 'pcm_alaw', 'pcm_mulaw', 'pcm_u8', 'pcm_s8', 'pcm_s16le', 'pcm_s16be', 'pcm_s24le', 'pcm_s24be'],
+  ...['pcm_s32le', 'pcm_s32be', 'pcm_f32le', 'pcm_f32be', 'pcm_f64le'],
+];
+
+/** Decoders whose names are not their codec's. */
+const OTHER_DECODERS = ['libvpx', 'libvpx-vp9', 'libdav1d', 'libaom-av1', 'mp2float', 'mp3float', 'libopus', 'libvorbis'];
+const AMR_DECODERS = ['amrnb', 'libopencore_amrnb', 'amrwb', 'libopencore_amrwb'];
+
+/** Never used, but ffprobe opens a decoder for every track, and gives up on the file when it may not. */
+const SUBTITLE_DECODERS = ['mov_text', 'subrip', 'srt', 'ass', 'ssa', 'text', 'webvtt', 'pgssub', 'dvdsub', 'dvbsub'];
+
+const DECODABLE: ReadonlySet<string> = new Set([...PICTURE_CODECS, ...SOUND_CODECS]);
+
+const DECODERS = [...DECODABLE, ...OTHER_DECODERS, ...AMR_DECODERS, ...SUBTITLE_DECODERS].join(',');
+
+/** Whether a codec, as ffprobe names it, is one that we open. */
+export function isDecodable(codec: string): boolean {
+  return DECODABLE.has(codec);
+}
 
 /** Nothing that the sender's device wrote about itself survives, nor the name and date of our encoder: the same input makes the same bytes. */
 export const ANONYMOUS = ['-map_metadata', '-1', '-map_chapters', '-1', '-fflags', '+bitexact', '-flags:v', '+bitexact', '-flags:a', '+bitexact', '-sn', '-dn'];
@@ -106,7 +75,7 @@ export interface Source {
 export function input({ file, format }: Source, options: readonly string[] = []): string[] {
   const demuxer = DEMUXERS[format];
   if (demuxer === undefined) throw new TypeError(`no demuxer for ${format}`);
-  const allowed = ['-protocol_whitelist', 'file,pipe', '-format_whitelist', demuxer, '-codec_whitelist', DECODERS];
+  const allowed = ['-protocol_whitelist', 'file,pipe', '-format_whitelist', demuxer, '-codec_whitelist', DECODERS, '-max_streams', String(MAX_STREAMS)];
   return [...allowed, '-f', demuxer, ...options, '-i', `file:${file}`];
 }
 

@@ -21,6 +21,8 @@ export interface FfmpegRun {
   readonly source: MediaFile;
   /** The job's try: what kills a decoder again is the file. */
   readonly attempt: number;
+  /** Killed as too slow after so long. No limit by default. */
+  readonly wallMs?: number | undefined;
   readonly signal: AbortSignal;
   onOutput?(chunk: Buffer): void;
   onProgress?(report: ReadonlyMap<string, string>): void;
@@ -29,8 +31,8 @@ export interface FfmpegRun {
 /**
  * Runs ffmpeg or ffprobe in the folder of its source.
  *
- * @throws {TransientMediaFailure} decoder_died, when it was killed, stuck or too slow in the job's first try
- * @throws {PermanentFailure} crashed, when that happened again
+ * @throws {TransientMediaFailure} decoder_died, when it was killed, stuck or too slow in the job's first try; unavailable, when it could not be started
+ * @throws {PermanentFailure} crashed or timeout, when that happened again
  */
 export async function runFfmpeg({ toolchain, stallMs, limits }: FfmpegOptions, run: FfmpegRun): Promise<ChildExit> {
   const { source, attempt, ...child } = run;
@@ -44,6 +46,17 @@ export async function runFfmpeg({ toolchain, stallMs, limits }: FfmpegOptions, r
 
 /** Once may be the machine's fault; twice, and it is the file's: it must not kill one worker after the other. */
 export function died(error: ChildDied, attempt: number): Error {
-  if (attempt > 1) return mediaFailure('crashed', `the decoder failed on this file again: ${error.message}`, { cause: error });
-  return new TransientMediaFailure('decoder_died', error.message, { cause: error });
+  const { message } = error;
+  // No file keeps a program from starting: whatever the try, an operator has to look.
+  if (error.why === 'not_started') return new TransientMediaFailure('unavailable', message, { cause: error });
+  if (attempt === 1) return new TransientMediaFailure('decoder_died', message, { cause: error });
+  switch (error.why) {
+    case 'stalled':
+    case 'wall_clock':
+      return mediaFailure('timeout', `the decoder took too long for this file again: ${message}`, { cause: error });
+    case 'killed':
+      return mediaFailure('crashed', `the decoder failed on this file again: ${message}`, { cause: error });
+    default:
+      throw new TypeError(`no death is called ${String(error.why satisfies never)}`);
+  }
 }

@@ -1,69 +1,77 @@
-import { ANONYMOUS, GLOBAL, MAX_PIXELS, PROBE_GLOBAL, type Source, input, seconds } from './input.ts';
-import type { EvenSize, VideoPlan } from './video-plan.ts';
-import { MAX_BIT_RATE } from './video-plan.ts';
+import type { MediaFile, StillTargets } from '@backhaul/jobs/media';
+import { ANONYMOUS, GLOBAL, MAX_PIXELS, PROBE_GLOBAL, input, seconds } from './input.ts';
+import { encodingGraph, stillGraph } from './video-filters.ts';
+import type { VideoPlan } from './video-plan.ts';
 
 /** ffprobe's arguments. */
-export function probeArguments(source: Source, entries: string): string[] {
+export function probeArguments(source: MediaFile, entries: string): string[] {
   return [...PROBE_GLOBAL, '-show_entries', entries, '-of', 'json', ...input(source)];
 }
 
-/** Options of the encoder that do not depend on the video. */
+/** What does not depend on the video. */
 export interface EncodeOptions {
   readonly threads: number;
-  readonly canTonemap: boolean;
   readonly maxDurationMs: number;
+  readonly maxBitRate: number;
+  /** Samples a second of the sound on the standard output. */
+  readonly pcmRate: number;
 }
 
-/** One process for the video and its poster. */
-export function videoArguments(
-  source: Source,
-  plan: VideoPlan,
-  targets: { readonly video: string; readonly poster: string },
-  options: EncodeOptions,
-): string[] {
-  return [...GLOBAL, '-progress', 'pipe:3', '-nostats', ...(plan.videoAction === 'copy' ? copying : encoding)(source, plan, targets, options)];
+/** Where everything goes. */
+export type VideoTargets = StillTargets & { readonly video: string };
+
+/** One process for the video, its two stills and, through its standard output, the samples that the waveform is drawn from. */
+export function videoArguments(source: MediaFile, plan: VideoPlan, targets: VideoTargets, options: EncodeOptions): string[] {
+  const progress = ['-progress', 'pipe:3', '-nostats', '-stats_period', '1', '-filter_complex_threads', String(options.threads)];
+  return [...GLOBAL, ...progress, ...(plan.videoAction === 'copy' ? copying : encoding)(source, plan, targets, options)];
 }
 
 type Build = typeof videoArguments;
 
 /**
- * A copy decodes nothing, so the poster reads the file by an input of its own
+ * A copy decodes nothing, so the stills read the file by an input of their own
  * that seeks. It comes first: ffmpeg then finishes it before it goes on, where
- * otherwise it would decode the whole file for a picture that it has.
+ * otherwise it would decode the whole file for pictures that it has.
  */
 const copying: Build = (source, plan, targets, options) => [
-  ...input(source, [...decoding(options), '-ss', seconds(plan.posterAtMs)]),
+  ...seekingInput(source, plan, options, plan.posterAtMs),
   ...input(source, cut(options)),
-  ...['-map', `0:${plan.video.index}`, '-vf', posterFilters(plan, options)],
-  ...posterOutput(targets.poster),
+  ...['-filter_complex', stillGraph(plan)],
+  ...stillOutputs(targets),
   ...['-map', `1:${plan.video.index}`, '-c:v', 'copy'],
   ...audioOutput(1, plan),
   ...videoOutput(targets.video),
+  ...samplesOutput(1, plan, options),
 ];
 
-/** Decoded once: one picture leaves for the poster as it passes. */
 const encoding: Build = (source, plan, targets, options) => {
-  const rate = plan.video.fps > 61 ? ['fps=60'] : [];
-  const video = [scale(plan, plan.size), ...rate, ...colours(plan, options, 'yuv420p')].join(',');
-  const pick = `select='isnan(prev_selected_t)*gte(t,${seconds(plan.posterAtMs)})'`;
+  const { maxBitRate, threads } = options;
   return [
     ...input(source, [...decoding(options), ...cut(options)]),
-    ...['-filter_complex', `[0:${plan.video.index}]split=2[all][some];[all]${video}[video];[some]${pick},${posterFilters(plan, options)}[poster]`],
+    ...['-filter_complex', encodingGraph(plan)],
     ...['-map', '[video]', '-c:v', 'libx264', '-preset', 'veryfast', '-crf', '23', '-profile:v', 'high', '-pix_fmt', 'yuv420p'],
-    ...['-maxrate', String(MAX_BIT_RATE), '-bufsize', String(2 * MAX_BIT_RATE), '-threads', String(options.threads)],
+    // By the clock of the source's pictures: at ffmpeg's guess of their rate an uneven recording would be thinned out or blown up.
+    ...['-fps_mode', 'vfr', '-enc_time_base', '1:90000'],
+    ...['-maxrate', String(maxBitRate), '-bufsize', String(2 * maxBitRate), '-threads', String(threads)],
     ...audioOutput(0, plan),
     ...videoOutput(targets.video),
-    ...['-map', '[poster]'],
-    ...posterOutput(targets.poster),
+    ...stillOutputs(targets),
+    ...samplesOutput(0, plan, options),
   ];
 };
 
-/** The poster alone, from the first picture: for where the one that was aimed at could not be had. */
-export function posterArguments(source: Source, plan: VideoPlan, poster: string, options: EncodeOptions): string[] {
-  return [...GLOBAL, ...input(source, decoding(options)), '-map', `0:${plan.video.index}`, '-vf', posterFilters(plan, options), ...posterOutput(poster)];
+/** The stills alone, from the picture at `atMs`. */
+export function stillArguments(source: MediaFile, plan: VideoPlan, targets: StillTargets, options: Pick<EncodeOptions, 'threads'>, atMs: number): string[] {
+  return [...GLOBAL, ...seekingInput(source, plan, options, atMs), ...['-filter_complex', stillGraph(plan)], ...stillOutputs(targets)];
 }
 
-function decoding({ threads }: EncodeOptions): string[] {
+/** From the picture before which nothing is needed; on the way, pictures on which no other stands are left out: half of the work. */
+function seekingInput(source: MediaFile, { video }: VideoPlan, options: Pick<EncodeOptions, 'threads'>, atMs: number): string[] {
+  const skip = video.codec === 'h264' && atMs > 0 ? ['-skip_frame', 'noref'] : [];
+  return input(source, [...decoding(options), ...skip, ...(atMs > 0 ? ['-ss', seconds(atMs)] : [])]);
+}
+
+function decoding({ threads }: Pick<EncodeOptions, 'threads'>): string[] {
   return ['-threads', String(threads), '-max_pixels', String(MAX_PIXELS)];
 }
 
@@ -72,6 +80,7 @@ function cut({ maxDurationMs }: EncodeOptions): string[] {
   return ['-t', seconds(maxDurationMs + 1_000)];
 }
 
+/** One track by its number, never all: a second one may be of a codec that makes ffmpeg give up. */
 function audioOutput(inputIndex: number, { audio, audioAction }: VideoPlan): string[] {
   if (audio === undefined || audioAction === 'none') return [];
   const map = ['-map', `${inputIndex}:${audio.index}`];
@@ -84,23 +93,17 @@ function videoOutput(file: string): string[] {
   return [...ANONYMOUS, '-max_muxing_queue_size', '2048', '-movflags', '+faststart', '-f', 'mp4', `file:${file}`];
 }
 
-function posterFilters(plan: VideoPlan, options: EncodeOptions): string {
-  return [scale(plan, plan.poster), ...colours(plan, options, 'yuvj420p')].join(',');
+/** Without `-flush_packets 0` every 20 ms of sound is a write of its own, and a wake-up of ours. */
+function samplesOutput(inputIndex: number, { audio, audioAction }: VideoPlan, { pcmRate }: EncodeOptions): string[] {
+  if (audio === undefined || audioAction === 'none') return [];
+  const format = ['-ac', '1', '-ar', String(pcmRate), '-c:a', 'pcm_s16le', '-flush_packets', '0', '-f', 's16le', 'pipe:1'];
+  return ['-map', `${inputIndex}:${audio.index}`, ...format];
 }
 
-function posterOutput(file: string): string[] {
-  return ['-frames:v', '1', '-c:v', 'mjpeg', '-q:v', '4', ...ANONYMOUS, '-f', 'image2', '-update', '1', `file:${file}`];
+function stillOutputs({ poster, thumb }: StillTargets): string[] {
+  return [...stillOutput('[poster]', poster), ...stillOutput('[thumb]', thumb)];
 }
 
-/** To the size; where only an odd line is too much it is cut off, because scaling by one pixel blurs all of them. */
-function scale({ video }: VideoPlan, { width, height }: EvenSize): string {
-  const onlyOdd =
-    video.squarePixels && video.displayWidth - width <= 1 && video.displayHeight - height <= 1 && video.displayWidth >= width && video.displayHeight >= height;
-  return onlyOdd ? `crop=${width}:${height}:0:0,setsar=1` : `scale=${width}:${height},setsar=1`;
-}
-
-/** To ordinary colours. After scaling, because the way through linear light costs by the pixel. */
-function colours({ video }: VideoPlan, { canTonemap }: EncodeOptions, format: string): string[] {
-  if (!video.hdr || !canTonemap) return [`format=${format}`];
-  return ['zscale=t=linear:npl=100', 'format=gbrpf32le', 'zscale=p=bt709', 'tonemap=hable:desat=0', 'zscale=t=bt709:m=bt709:r=tv', `format=${format}`];
+function stillOutput(label: string, file: string): string[] {
+  return ['-map', label, '-frames:v', '1', '-c:v', 'mjpeg', '-q:v', '4', ...ANONYMOUS, '-f', 'image2', '-update', '1', `file:${file}`];
 }
