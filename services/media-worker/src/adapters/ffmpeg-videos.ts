@@ -15,13 +15,13 @@ import { type Mp4Index, readMp4Index } from './ffmpeg/mp4-index.ts';
 import { PROBE_ENTRIES, type ProbedMedia, readProbe } from './ffmpeg/probe.ts';
 import { type FfmpegOptions, type FfmpegRun, runFfmpeg } from './ffmpeg/run.ts';
 import { type EncodeOptions, type VideoTargets, probeArguments, stillArguments, videoArguments } from './ffmpeg/video-arguments.ts';
-import { type PlanFault, type VideoPlan, type VideoSettings, nextPlan, planVideo, roadOf } from './ffmpeg/video-plan.ts';
+import { type PlanFault, type VideoPlan, type VideoSettings, nextPlan, planVideo, roadOf, wallLimitMs } from './ffmpeg/video-plan.ts';
 
 /** ffprobe's answer for 32 streams takes some 20 KB. */
 const PROBE_BYTES = 1024 * 1024;
 
-/** All runs on one video together: a minute, and ten times its length; in any case less than the job's five minutes, which must do for fetching and storing too. */
-const WALL = { baseMs: 60_000, factor: 10, mostMs: 240_000 };
+/** Looking at headers, or making two stills, takes a fraction of a second. */
+const SHORT_WALL_MS = 60_000;
 
 /** One way was tried: it made the video, or it did not, and why. */
 type Tried =
@@ -42,7 +42,7 @@ export function ffmpegVideos(options: FfmpegOptions, settings: VideoSettings): V
       args: probeArguments(source, PROBE_ENTRIES),
       source,
       attempt,
-      wallMs: WALL.baseMs,
+      wallMs: SHORT_WALL_MS,
       signal,
       onOutput(chunk) {
         sizeBytes += chunk.length;
@@ -99,7 +99,7 @@ export function ffmpegVideos(options: FfmpegOptions, settings: VideoSettings): V
       const { maxDurationMs, attempt, signal } = convert;
       const media = await probe(source, convert);
       let plan = planVideo(media, { ...settings, maxDurationMs, canTonemap: toolchain.canTonemap });
-      const deadline = performance.now() + Math.min(WALL.baseMs + WALL.factor * (plan.durationMs ?? maxDurationMs), WALL.mostMs);
+      const deadline = performance.now() + wallLimitMs(plan.durationMs ?? maxDurationMs);
       let doneMs = 0;
       const onTime = (timeMs: number) => {
         doneMs = Math.max(doneMs, timeMs);
@@ -123,7 +123,7 @@ export function ffmpegVideos(options: FfmpegOptions, settings: VideoSettings): V
     async toStills(source, targets, convert) {
       const { maxDurationMs, attempt, signal } = convert;
       const plan = planVideo(await probe(source, convert), { ...settings, maxDurationMs, canTonemap: toolchain.canTonemap });
-      const run: Run = { source, attempt, signal, wallMs: WALL.baseMs };
+      const run: Run = { source, attempt, signal, wallMs: SHORT_WALL_MS };
       await removeAll(targets);
       if ((await makeStills(run, plan, targets, plan.posterAtMs)) === undefined) return;
       const failed = await makeStills(run, plan, targets, 0);

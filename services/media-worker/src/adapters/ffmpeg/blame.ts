@@ -7,6 +7,9 @@ const TOO_LARGE = /exceeds max_streams|exceeds specified max pixel count/;
 
 const EXHAUSTED = /Cannot allocate memory|Too many open files|File too large|Resource temporarily unavailable|error while loading shared libraries/i;
 
+/** The programs that set up the sandbox, when they could not, or could not start ffmpeg in it. */
+const NOT_STARTED = /^(?:bwrap|prlimit|setpriv|unshare): /m;
+
 const NO_SUCH_STREAM = /matches no streams|does not contain any stream/i;
 
 /** The last words are those of `-codec_whitelist`. */
@@ -17,6 +20,7 @@ const NO_DECODER =
 export function blame({ exitCode, stderr }: ChildExit, attempt: number): Error {
   const said = forPeople(stderr) || `exit code ${exitCode}`;
   if (saysTooLarge(stderr)) return mediaFailure('too_large', `the file has more streams or pixels than are accepted: ${said}`);
+  if (NOT_STARTED.test(stderr)) return died(new ChildDied(`ffmpeg could not be started: ${said}`, 'not_started'), attempt);
   if (EXHAUSTED.test(stderr)) return died(new ChildDied(`ffmpeg ran out of something: ${said}`), attempt);
   if (/No space left on device/i.test(stderr)) return new TransientMediaFailure('disk_full', `ffmpeg found no room: ${said}`);
   if (NO_SUCH_STREAM.test(stderr)) return mediaFailure('type_mismatch', `the file does not hold what the event says: ${said}`);

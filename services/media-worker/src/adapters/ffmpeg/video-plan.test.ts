@@ -1,7 +1,7 @@
 import { PermanentFailure } from '@backhaul/queue/job';
 import { expect, test } from 'vitest';
 import { readProbe } from './probe.ts';
-import { type PlanOptions, nextPlan, planVideo, roadOf } from './video-plan.ts';
+import { type PlanOptions, nextPlan, planVideo, roadOf, wallLimitMs } from './video-plan.ts';
 
 const picture = {
   ...{ index: 0, codec_type: 'video', codec_name: 'h264', profile: 'High', level: 31, pix_fmt: 'yuv420p', width: 1280, height: 720 },
@@ -135,6 +135,10 @@ test('a plan that failed is followed by ones that ask for less, until nothing is
 
 test('where the sound alone is at fault, the pictures are still copied', () => {
   expect(nextPlan(plan(), 'sound')).toMatchObject({ videoAction: 'copy', audioAction: 'none', warnings: [{ code: 'audio_dropped' }] });
+});
+
+test('the runs on one video may take ten times its length, but leave time of the job to fetch and store', () => {
+  expect([0, 6_000, 18_000, 900_000].map(wallLimitMs)).toEqual([60_000, 120_000, 240_000, 240_000]);
 });
 
 test('HDR without the filters for it is told', () => {

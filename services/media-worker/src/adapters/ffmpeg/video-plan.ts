@@ -90,6 +90,15 @@ export function roadOf({ videoAction, audioAction }: VideoPlan): VideoRoad {
   return audioAction === 'encode' ? 'audio_only' : 'remux';
 }
 
+/**
+ * How long all runs on one video may take together: a minute, and ten times
+ * its length; in any case less than the job's five minutes, which must do for
+ * fetching and storing too.
+ */
+export function wallLimitMs(durationMs: number): number {
+  return Math.min(60_000 + 10 * durationMs, 240_000);
+}
+
 /** Why a plan could not be carried out: nothing came of the sound alone, or more than that. */
 export type PlanFault = 'sound' | 'any';
 

@@ -14,6 +14,7 @@ const MIB = 1024 ** 2;
 export interface VideoRun extends Partial<Pick<ConvertOptions, 'maxDurationMs' | 'attempt'>> {
   readonly format?: MediaFormat;
   readonly toolchain?: Partial<Toolchain>;
+  readonly stallMs?: number;
   readonly limits?: Partial<FfmpegOptions['limits']>;
   readonly settings?: Partial<VideoSettings>;
 }
@@ -26,7 +27,7 @@ export function videosUnderTest(samples: SampleMedia, toolchain: Toolchain) {
       {
         toolchain: { ...toolchain, ...run.toolchain },
         threads: 1,
-        stallMs: 10_000,
+        stallMs: run.stallMs ?? 10_000,
         limits: { memoryBytes: 4_096 * MIB, cpuSeconds: 60, fileBytes: 100 * MIB, ...run.limits },
       },
       { shortSidePx: 720, maxBitRate: 4_500_000, ...run.settings },
