@@ -10,6 +10,8 @@ test.each([
   // The last line alone would be the machine's fault.
   ['Number of streams exceeds max_streams parameter (32)\noriginal: Cannot allocate memory', 'too_large'],
   ['Picture size 16384x16384 exceeds specified max pixel count 67108864', 'too_large'],
+  ['[IMGUTILS @ 0x7f] Picture size 16384x16384 is invalid', 'too_large'],
+  ['[IMGUTILS @ 0x7f] Picture size 0x0 is invalid', 'corrupt'],
   ['Error writing trailer: No space left on device', 'disk_full'],
   ['original: Cannot allocate memory', 'decoder_died'],
   ['bwrap: execvp /usr/bin/ffmpeg: No such file or directory', 'unavailable'],

@@ -3,7 +3,7 @@ import { ChildDied, type ChildExit } from '../../sandbox/child.ts';
 import { died } from './run.ts';
 
 /** Words of `-max_streams`, said together with "Cannot allocate memory", which they have nothing to do with, and of `-max_pixels`. */
-const TOO_LARGE = /exceeds max_streams|exceeds specified max pixel count/;
+const TOO_LARGE = /exceeds max_streams|exceeds specified max pixel count|Picture size \d{4,}x\d{4,} is invalid/;
 
 const EXHAUSTED = /Cannot allocate memory|Too many open files|File too large|Resource temporarily unavailable|error while loading shared libraries/i;
 
