@@ -44,7 +44,7 @@ const PROBE_TIMEOUT_MS = 10_000;
  * Tries out, with real children under the very same guards, what hostile media
  * would try through a decoder that they have taken over: to call out, to read
  * and write other files, to start processes, to take all memory, disk and
- * descriptors, and to outlive the worker. Takes about a third of a second.
+ * descriptors, and to outlive the worker. Takes about a tenth of a second, more on a busy machine.
  *
  * @param root a folder of ours; what is made in it is gone afterwards
  */
