@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { MediaWarning, SoundOutput, Sounds } from '@backhaul/jobs/media';
-import { ChildDied } from '../sandbox/child.ts';
+import { ChildDied, type ChildExit } from '../sandbox/child.ts';
 import { type SoundSettings, audioArguments } from './ffmpeg/audio-arguments.ts';
 import { blame } from './ffmpeg/blame.ts';
 import { type FfmpegOptions, died, runFfmpeg } from './ffmpeg/run.ts';
@@ -34,7 +34,7 @@ export function ffmpegSounds(options: FfmpegOptions, settings: SoundSettings = {
           onPcm(chunk);
         },
       });
-      if (exit.exitCode !== 0 || NOT_WRITTEN.test(exit.stderr)) throw blame(exit, attempt);
+      if (exit.exitCode !== 0 || NOT_WRITTEN.test(exit.stderr)) throw blame(withoutCovers(exit), attempt);
       // A URL with nothing behind it would be published otherwise.
       if (decoded && (await sizeOf(target)) === 0) throw died(new ChildDied('ffmpeg decoded a sound and wrote nothing'), attempt);
       const warnings: MediaWarning[] = ENDS_EARLY.test(exit.stderr) ? [{ code: 'truncated', reason: 'the file ends before its sound does' }] : [];
@@ -46,4 +46,11 @@ export function ffmpegSounds(options: FfmpegOptions, settings: SoundSettings = {
 async function sizeOf(file: string): Promise<number> {
   const found = await stat(file).catch(() => undefined);
   return found?.size ?? 0;
+}
+
+/** That a cover's decoder stayed closed explains no failure, but that the sound's did. */
+function withoutCovers(exit: ChildExit): ChildExit {
+  if (exit.stderr.includes('Error while opening decoder')) return exit;
+  const lines = exit.stderr.split('\n').filter((line) => !line.includes('not on whitelist'));
+  return { ...exit, stderr: lines.join('\n') };
 }

@@ -1,4 +1,4 @@
-import { ANONYMOUS, GLOBAL, type Source, input, seconds } from './input.ts';
+import { ANONYMOUS, GLOBAL, SOUND_DECODERS, type Source, input, seconds } from './input.ts';
 
 /** What sounds become. */
 export interface SoundSettings {
@@ -17,6 +17,9 @@ const RATES = '48000|44100|32000|24000|22050|16000';
  * still, and AAC's length would differ from that of its samples.
  */
 const COUNT_SAMPLES = 'asetpts=N/SR/TB';
+
+/** Players refuse a file of one block or none, which is what a tap on the button would make. Its length is told by the samples, without this silence. */
+const AT_LEAST = 'apad=whole_dur=0.05';
 
 /** True peaks stay below full scale, as EBU R 128 asks; the range is the filter's own default for speech and music. */
 function loudnorm(lufs: number): string {
@@ -40,7 +43,7 @@ export function audioArguments(
   const [sound, heard] =
     loudnessLufs === undefined
       ? [
-          ['-map', '0:a:0', '-vn', '-af', `${COUNT_SAMPLES},aformat=sample_rates=${RATES}`, '-ac', '1'],
+          ['-map', '0:a:0', '-vn', '-af', `${COUNT_SAMPLES},aformat=sample_rates=${RATES},${AT_LEAST}`, '-ac', '1'],
           ['-map', '0:a:0', '-vn', '-af', COUNT_SAMPLES],
         ]
       : [
@@ -53,13 +56,13 @@ export function audioArguments(
       ? []
       : [
           '-filter_complex',
-          `[0:a:0]${COUNT_SAMPLES},aformat=channel_layouts=mono,${loudnorm(loudnessLufs)},aformat=sample_rates=48000:channel_layouts=mono,asplit=2[sound][heard]`,
+          `[0:a:0]${COUNT_SAMPLES},aformat=channel_layouts=mono,${loudnorm(loudnessLufs)},aformat=sample_rates=48000:channel_layouts=mono,asplit=2[any][heard];[any]${AT_LEAST}[sound]`,
         ];
   return [
     ...GLOBAL,
     // ffmpeg would start threads for each core of the machine in every filter and decoder, for sounds that keep one busy for a fraction of a second.
     ...['-filter_threads', '1', '-filter_complex_threads', '1'],
-    ...input(source, ['-threads', '1']),
+    ...input(source, ['-threads', '1'], SOUND_DECODERS),
     ...filters,
     ...[...sound, ...atMost, ...encoder, `file:${target}`],
     ...[...heard, ...atMost, ...samples],

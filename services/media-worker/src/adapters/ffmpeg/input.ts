@@ -40,15 +40,18 @@ const SOUND_CODECS = [
 ];
 
 /** Decoders whose names are not their codec's. */
-const OTHER_DECODERS = ['libvpx', 'libvpx-vp9', 'libdav1d', 'libaom-av1', 'mp2float', 'mp3float', 'libopus', 'libvorbis'];
-const AMR_DECODERS = ['amrnb', 'libopencore_amrnb', 'amrwb', 'libopencore_amrwb'];
+const OTHER_PICTURE_DECODERS = ['libvpx', 'libvpx-vp9', 'libdav1d', 'libaom-av1'];
+const OTHER_SOUND_DECODERS = ['mp2float', 'mp3float', 'libopus', 'libvorbis', 'amrnb', 'libopencore_amrnb', 'amrwb', 'libopencore_amrwb'];
 
 /** Never used, but ffprobe opens a decoder for every track, and gives up on the file when it may not. */
 const SUBTITLE_DECODERS = ['mov_text', 'subrip', 'srt', 'ass', 'ssa', 'text', 'webvtt', 'pgssub', 'dvdsub', 'dvbsub'];
 
 const DECODABLE: ReadonlySet<string> = new Set([...PICTURE_CODECS, ...SOUND_CODECS]);
 
-const DECODERS = [...DECODABLE, ...OTHER_DECODERS, ...AMR_DECODERS, ...SUBTITLE_DECODERS].join(',');
+const DECODERS = [...DECODABLE, ...OTHER_PICTURE_DECODERS, ...OTHER_SOUND_DECODERS, ...SUBTITLE_DECODERS];
+
+/** For sounds: ffmpeg opens a decoder for every track to look at it, and a large cover costs more than the sound. */
+export const SOUND_DECODERS = [...SOUND_CODECS, ...OTHER_SOUND_DECODERS];
 
 /** Whether a codec, as ffprobe names it, is one that we open. */
 export function isDecodable(codec: string): boolean {
@@ -72,11 +75,11 @@ export interface Source {
 }
 
 /** Opens a source and nothing else. `-format_whitelist` is named beside `-f`, because demuxers may open others inside themselves. */
-export function input({ file, format }: Source, options: readonly string[] = []): string[] {
+export function input({ file, format }: Source, options: readonly string[] = [], decoders: readonly string[] = DECODERS): string[] {
   const demuxer = DEMUXERS[format];
   if (demuxer === undefined) throw new TypeError(`no demuxer for ${format}`);
-  const allowed = ['-protocol_whitelist', 'file,pipe', '-format_whitelist', demuxer, '-codec_whitelist', DECODERS, '-max_streams', String(MAX_STREAMS)];
-  return [...allowed, '-f', demuxer, ...options, '-i', `file:${file}`];
+  const allowed = ['-protocol_whitelist', 'file,pipe', '-format_whitelist', demuxer, '-codec_whitelist', decoders.join(',')];
+  return [...allowed, '-max_streams', String(MAX_STREAMS), '-f', demuxer, ...options, '-i', `file:${file}`];
 }
 
 /** As ffmpeg reads times. */
