@@ -1,50 +1,13 @@
 import { type JobContext, type JobHandler, type Outcome, RetryLater, done, skipped } from '@backhaul/queue/job';
-import { failpoint, pause } from '@backhaul/runtime';
+import { failpoint } from '@backhaul/runtime';
 import { FACTS_FILE, type Facts, type FileFacts, readFacts, writeFacts } from './facts.ts';
 import { mediaFailure } from './failures.ts';
+import { withGrace } from './grace.ts';
 import { type MediaFormat, type MediaKind, carries } from './format.ts';
 import { type DerivativeRecord, type MediaMetadata, PIPELINE_VERSION, derivativeKey, messagePrefix, readDone } from './metadata.ts';
 import { noteFailure } from './note-failure.ts';
-import type { FetchOptions, MediaPorts, NotFetched, OriginalHead } from './ports.ts';
-
-/** What the handlers read of a media event. */
-export interface MediaPayload {
-  readonly s3Key: string;
-  readonly messageId: string;
-}
-
-/** An original that was fetched, in memory or on disk. */
-interface Original {
-  readonly status: 'fetched';
-  readonly sizeBytes: number;
-  readonly sha256: string;
-}
-
-/** One output on its way into the store. */
-export interface MadeFile extends FileFacts {
-  readonly body: Buffer | { readonly file: string };
-}
-
-/** What a recipe made of an original. */
-export interface Made extends Omit<Facts, 'format' | 'files'> {
-  readonly files: readonly MadeFile[];
-}
-
-/** An original that lies ready, and what it is. */
-export type Ready<Fetched extends Original> = Fetched & { readonly format: MediaFormat };
-
-/** What differs between pictures, videos and sounds. */
-export interface Recipe<Fetched extends Original> {
-  readonly kind: MediaKind;
-  /** The room on disk that an original of this size takes with everything that is made of it. */
-  roomFor(sizeBytes: number): number;
-  fetch(ports: MediaPorts, key: string, folder: string, options: FetchOptions): Promise<Fetched | NotFetched>;
-  /** The first bytes of what was fetched. */
-  head(original: Fetched): Buffer;
-  make(original: Ready<Fetched>, folder: string, context: JobContext<MediaPorts>): Promise<Made>;
-  /** Makes no more than these outputs, whose facts are known from an earlier run. */
-  makeOnly(names: ReadonlySet<string>, facts: Facts, original: Ready<Fetched>, folder: string, context: JobContext<MediaPorts>): Promise<readonly MadeFile[]>;
-}
+import type { MediaPorts, OriginalHead } from './ports.ts';
+import type { MadeFile, MediaPayload, Original, Ready, Recipe } from './recipe.ts';
 
 /** How long a job waits for another one that works on the same message. */
 const BUSY_DELAY_MS = 5_000;
@@ -154,7 +117,7 @@ async function processMedia<Fetched extends Original>(recipe: Recipe<Fetched>, p
   signal.throwIfAborted();
   const outcome = await ports.messages.complete(messageId, { mediaUrl, thumbnailUrl, metadata });
   // Deleted while we worked: nothing refers to the outputs, and nothing ever will.
-  if (outcome !== 'stored') return unwanted(`message_${outcome}`, messageId, context);
+  if (outcome !== 'stored') return await unwanted(`message_${outcome}`, messageId, context);
   failpoint('media.published');
   context.progress(100);
   return done(summary(metadata, files.length === 0));
@@ -234,16 +197,4 @@ function summary({ kind, variants, width, height, durationMs, road, processing }
   const outputs = Object.entries(variants).map(([name, { key, url, sizeBytes }]) => ({ name, key, url, sizeBytes }));
   const known = Object.entries({ width, height, durationMs, road }).filter(([, value]) => value !== undefined);
   return { kind, reused, ...Object.fromEntries(known), warnings: processing.warnings.map(({ code }) => code), outputs };
-}
-
-/** Asks again until the answer will do or the grace is over; the last answer counts. */
-async function withGrace<Answer>(graceMs: number, signal: AbortSignal, ask: () => Promise<Answer>, willDo: (answer: Answer) => boolean): Promise<Answer> {
-  const until = performance.now() + graceMs;
-  for (;;) {
-    const answer = await ask();
-    const leftMs = until - performance.now();
-    if (willDo(answer) || leftMs <= 0) return answer;
-    await pause(Math.min(leftMs, 250), signal);
-    signal.throwIfAborted();
-  }
 }

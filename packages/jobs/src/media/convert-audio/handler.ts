@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { mediaFailure } from '../failures.ts';
-import { type MadeFile, mediaHandler } from '../process.ts';
+import { mediaHandler } from '../process.ts';
+import type { MadeFile } from '../recipe.ts';
 import type { OriginalFile } from '../ports.ts';
 import { bbcWaveform, rowExports } from '../waveform/exports.ts';
 import { PCM_RATE, type WaveformMeter, createWaveformMeter } from '../waveform/meter.ts';

@@ -4,7 +4,7 @@ import { type JobContext, PermanentFailure } from '@backhaul/queue/job';
 import { type MediaWarning, mediaFailure } from '../failures.ts';
 import { mediaHandler } from '../process.ts';
 import type { MediaPorts, OriginalBytes, RenderedImage, Variant } from '../ports.ts';
-import type { MadeFile, Ready } from '../process.ts';
+import type { MadeFile, Ready } from '../recipe.ts';
 import { PCM_RATE } from '../waveform/meter.ts';
 
 /** Largest first; the last one made is the thumbnail, which stands still. */

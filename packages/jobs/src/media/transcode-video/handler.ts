@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { mediaHandler } from '../process.ts';
-import type { MadeFile } from '../process.ts';
+import type { MadeFile } from '../recipe.ts';
 import type { OriginalFile } from '../ports.ts';
 import { PCM_RATE, createWaveformMeter } from '../waveform/meter.ts';
 

@@ -7,13 +7,13 @@ import { startStack } from '@backhaul/testing';
 import { execa } from 'execa';
 import sharp from 'sharp';
 import { thumbHashToRGBA } from 'thumbhash';
-import { type WorkerUnderTest, startWorkerUnderTest } from './worker-under-test.ts';
+import { type WorkerUnderTest, startWorkerUnderTest } from '../services/media-worker/src/corpus/worker-under-test.ts';
 
 /**
- * Makes the pictures of docs/media.md: `node services/media-worker/src/corpus/pictures.ts`.
+ * Makes the pictures of docs/media.md: `node tools/media-pictures.ts`.
  * What they show after the worker's hand are its real outputs, made smaller.
  */
-const docs = fileURLToPath(new URL('../../../../docs/media/', import.meta.url));
+const docs = fileURLToPath(new URL('../docs/media/', import.meta.url));
 
 /** As wide as a column of the page. */
 const SHOWN_PX = 240;
