@@ -4,7 +4,7 @@ import { mediaImage } from '@backhaul/events';
 import { media, mediaJobs } from '@backhaul/jobs/media';
 import { createObjectStore, objectStoreOptions } from '@backhaul/object-store';
 import { createProducer, done, redisOptions, startWorker } from '@backhaul/queue';
-import { loadConfig } from '@backhaul/runtime';
+import { loadConfig, silentLogger } from '@backhaul/runtime';
 import { mediaWorkerConfig } from '../../services/media-worker/src/config.ts';
 import type { Samples } from '../figure.ts';
 import { idleProcess } from '../idle-process.ts';
@@ -19,12 +19,11 @@ const OBJECT_BYTES = 1_024;
  */
 export async function benchFixedCost(samples: Samples, rounds: number, env: NodeJS.ProcessEnv, count: number): Promise<void> {
   const config = loadConfig(mediaWorkerConfig, env);
-  const { log, ...process } = idleProcess();
-  const database = createDatabase({ url: config.DATABASE_URL, poolSize: 10, statementTimeoutMs: 30_000, applicationName: 'bench', log });
+  const database = createDatabase({ url: config.DATABASE_URL, poolSize: 10, statementTimeoutMs: 30_000, applicationName: 'bench', log: silentLogger });
   await migrate(database);
   const store = createObjectStore(objectStoreOptions(config));
   const redis = redisOptions(config);
-  const producer = await createProducer({ redis, prefix: config.QUEUE_PREFIX, log });
+  const producer = await createProducer({ redis, prefix: config.QUEUE_PREFIX, log: silentLogger });
   const jobs = createJobs(database);
   const name = 'media.process-image';
 
@@ -47,8 +46,8 @@ export async function benchFixedCost(samples: Samples, rounds: number, env: Node
       return done();
     };
     const worker = await startWorker({
-      ...process,
-      log,
+      // Instruments of its own: they can be registered only once.
+      ...idleProcess(),
       queue: media,
       jobs: mediaJobs,
       handlers: { 'media.process-image': handler, 'media.transcode-video': handler, 'media.convert-audio': handler },
