@@ -19,6 +19,11 @@ test('a video and its poster are stored, and the row tells how it plays', async 
       height: 1280,
       durationMs: 2_000,
       hasAudio: true,
+      road: 'transcode',
+      videoCodec: 'h264',
+      audioCodec: 'aac',
+      // 17 bytes in two seconds.
+      bitRate: 68,
       source: { format: 'mp4', videoCodec: 'hevc', rotation: 90, sizeBytes: 8 },
       variants: {
         video: { contentType: 'video/mp4', width: 720, height: 1280 },

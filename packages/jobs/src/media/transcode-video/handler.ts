@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mediaHandler } from '../process.ts';
 import type { MadeFile } from '../recipe.ts';
@@ -27,6 +28,7 @@ export const transcodeVideoHandler = mediaHandler<OriginalFile>({
       progress: (percent) => progress(10 + percent * 0.75),
     });
     const { width, height, durationMs, fps, hasAudio, road, source, poster, thumb, warnings } = result;
+    const made = await stat(targets.video);
     return {
       files: [
         { name: 'video', extension: 'mp4', contentType: 'video/mp4', body: { file: targets.video }, width, height },
@@ -43,6 +45,9 @@ export const transcodeVideoHandler = mediaHandler<OriginalFile>({
         fps,
         hasAudio,
         road,
+        videoCodec: 'h264',
+        audioCodec: hasAudio ? 'aac' : null,
+        bitRate: durationMs === 0 ? null : Math.round((made.size * 8_000) / durationMs),
         ...(meter.sampleCount === 0 ? {} : { waveform: meter.waveform() }),
         placeholder: await ports.images.placeholder(targets.thumb, signal),
         source,
