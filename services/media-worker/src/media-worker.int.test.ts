@@ -117,7 +117,7 @@ test('a phone video becomes an MP4 with a poster', async () => {
   expect(await video()).toMatchObject({ status: 'done', result: { road: 'transcode', width: 720, height: 960 } });
   const { media_url, thumbnail_url, media_metadata } = await row();
   expect(await fetchUrl(media_url)).toMatchObject({ status: 200, type: 'video/mp4' });
-  expect(await sharp((await fetchUrl(thumbnail_url)).body).metadata()).toMatchObject({ format: 'jpeg', width: 480, height: 640 });
+  expect(await sharp((await fetchUrl(thumbnail_url)).body).metadata()).toMatchObject({ format: 'jpeg', width: 960, height: 1280 });
   expect(media_metadata).toMatchObject({ kind: 'video', durationMs: expect.closeTo(1_000, -2) as number, hasAudio: true });
 });
 
