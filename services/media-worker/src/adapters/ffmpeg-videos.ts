@@ -14,7 +14,7 @@ import type { ChildExit } from '../sandbox/child.ts';
 import { type Mp4Index, readMp4Index } from './ffmpeg/mp4-index.ts';
 import { PROBE_ENTRIES, type ProbedMedia, readProbe } from './ffmpeg/probe.ts';
 import { type FfmpegOptions, type FfmpegRun, runFfmpeg } from './ffmpeg/run.ts';
-import { type EncodeOptions, type VideoTargets, probeArguments, stillArguments, videoArguments } from './ffmpeg/video-arguments.ts';
+import { type EncodeOptions, type VideoTargets, mostCopiedBytes, probeArguments, stillArguments, videoArguments } from './ffmpeg/video-arguments.ts';
 import { type PlanFault, type VideoPlan, type VideoSettings, nextPlan, planVideo, roadOf, wallLimitMs } from './ffmpeg/video-plan.ts';
 
 /** ffprobe's answer for 32 streams takes some 20 KB. */
@@ -78,7 +78,7 @@ export function ffmpegVideos(options: FfmpegOptions, settings: VideoSettings): V
       onProgress: (report) => onTime(Math.round(Number(report.get('out_time_us')) / 1_000) || 0),
     });
     const index = await readMp4Index(targets.video);
-    const fault = faultOf(plan, exit, index);
+    const fault = faultOf(plan, exit, index, run.source);
     if (index === undefined || fault !== undefined) return { status: 'failed', fault: fault ?? 'any', error: blame(exit, run.attempt) };
     const warnings: MediaWarning[] = [];
     if (!(await haveStills(targets))) {
@@ -147,8 +147,14 @@ const HARMLESS = /not on whitelist|Referenced QT chapter track not found|^\s*Las
  * coded picture are not seen this way; finding them would cost as much as
  * decoding everything.
  */
-function faultOf({ videoAction, audioAction }: VideoPlan, { exitCode, stderr }: ChildExit, index: Mp4Index | undefined): PlanFault | undefined {
+function faultOf(
+  { videoAction, audioAction }: VideoPlan,
+  { exitCode, stderr }: ChildExit,
+  index: Mp4Index | undefined,
+  source: MediaFile,
+): PlanFault | undefined {
   if (exitCode !== 0 || index?.pictures === undefined || index.pictures.sampleCount === 0 || index.durationMs === 0) return 'any';
+  if (videoAction === 'copy' && index.sizeBytes > mostCopiedBytes(source)) return 'any';
   if (audioAction !== 'none' && (index.sound?.sampleCount ?? 0) === 0) return 'sound';
   const complained = stderr.split('\n').some((line) => line !== '' && !HARMLESS.test(line));
   return complained && (videoAction === 'copy' || audioAction === 'copy') ? 'any' : undefined;

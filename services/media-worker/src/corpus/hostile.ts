@@ -157,9 +157,9 @@ const boxes: readonly CorpusRow[] = [
       editBox(await clip(tools), [...STBL, String(type)], () => Buffer.from(content as Buffer)),
     ),
   ),
-  row('video', 'mp4, an edit list of 20,000 entries', 'typed', async (tools) => {
-    const entries = Buffer.concat(Array.from({ length: 20_000 }, () => Buffer.concat([u32(1), u32(0), u32(65_536)])));
-    return editBox(await clip(tools), ['moov', 'trak', 'edts', 'elst'], () => Buffer.concat([u32(0), u32(20_000), entries]));
+  row('video', 'mp4, an edit list of 5,000 entries', 'typed', async (tools) => {
+    const entries = Buffer.concat(Array.from({ length: 5_000 }, () => Buffer.concat([u32(1), u32(0), u32(65_536)])));
+    return editBox(await clip(tools), ['moov', 'trak', 'edts', 'elst'], () => Buffer.concat([u32(0), u32(5_000), entries]));
   }),
   row('video', 'mov, a compressed index that inflates to 100 MB', 'typed', () => {
     const packed = deflateSync(Buffer.alloc(100_000_000));

@@ -40,9 +40,18 @@ const copying: Build = (source, plan, targets, options) => [
   ...stillOutputs(targets),
   ...['-map', `1:${plan.video.index}`, '-c:v', 'copy'],
   ...audioOutput(1, plan),
+  ...['-fs', String(mostCopiedBytes(source))],
   ...videoOutput(targets.video),
   ...samplesOutput(1, plan, options),
 ];
+
+/**
+ * How large a copy can be: what is copied, its sound perhaps encoded anew, and an index. An edit list may name
+ * the same pictures thousands of times, and 300 KB would become gigabytes; ffmpeg stops there.
+ */
+export function mostCopiedBytes({ sizeBytes }: MediaFile): number {
+  return 2 * sizeBytes + 1024 ** 2;
+}
 
 const encoding: Build = (source, plan, targets, options) => {
   const { maxBitRate, threads } = options;
