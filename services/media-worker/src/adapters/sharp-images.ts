@@ -6,7 +6,7 @@ import { blameImage } from './images/blame.ts';
 import { decode } from './images/decode.ts';
 import { type ImageFormat, encodeMoving, encodeStill, variantsFor } from './images/encode.ts';
 import { type HeicDecoder, openHeic } from './images/heic.ts';
-import { FIT, type ImageLimits, fromPixels, open, readHeader, setUpLibvips, toPixels } from './images/libvips.ts';
+import { FIT, type ImageLimits, fromPixels, open, readHeader, release, setUpLibvips, toPixels } from './images/libvips.ts';
 import { createPixelBudget } from './images/pixel-budget.ts';
 import { placeholderOf } from './images/placeholder.ts';
 
@@ -82,13 +82,15 @@ export function sharpImages(options: SharpImagesOptions = {}): Images {
       if (wanted) rendered.push({ name, ...(await encodeStill(source, outputFormat, hasAlpha)) });
       signal.throwIfAborted();
     }
+    const placeholder = await placeholderOf(fromPixels(smallest, limits), limits);
+    release(pixels);
     const unseen = movesUnseen(upload, format) ? still('the decoder reads only the first picture of such a file').warnings : [];
     return {
       width,
       height,
       animated: moving.moves,
       hasAlpha,
-      placeholder: await placeholderOf(fromPixels(smallest, limits), limits),
+      placeholder,
       warnings: [...moving.warnings, ...unseen, ...warnings],
       source: factsOf(header),
       variants: rendered,

@@ -1,5 +1,5 @@
 import type { MediaWarning } from '@backhaul/jobs/media';
-import { FIT, type ImageLimits, type Pixels, fromPixels, open, toPixels } from './libvips.ts';
+import { FIT, type ImageLimits, type Pixels, fromPixels, open, release, toPixels } from './libvips.ts';
 
 /** The pixels of a picture, at most as large as its largest output. */
 export interface DecodedImage {
@@ -33,9 +33,11 @@ const END_OF_JPEG = Buffer.from([0xff, 0xd9]);
 export async function decode(bytes: Buffer, options: DecodeOptions): Promise<DecodedImage> {
   const { pixels, warnings } = await decodeLeniently(bytes, options);
   if (pixels.channels !== 4) return { pixels, hasAlpha: false, warnings };
-  const hasAlpha = isSeeThrough(pixels);
+  if (isSeeThrough(pixels)) return { pixels, hasAlpha: true, warnings };
   // Phones' screenshots are of this kind: carried on, the channel would cost time in every step and turn JPEG into PNG.
-  return { pixels: hasAlpha ? pixels : await toPixels(fromPixels(pixels, options.limits).removeAlpha()), hasAlpha, warnings };
+  const opaque = await toPixels(fromPixels(pixels, options.limits).removeAlpha());
+  release(pixels);
+  return { pixels: opaque, hasAlpha: false, warnings };
 }
 
 async function decodeLeniently(bytes: Buffer, options: DecodeOptions): Promise<Pick<DecodedImage, 'pixels' | 'warnings'>> {
