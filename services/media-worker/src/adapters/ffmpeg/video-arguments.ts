@@ -114,5 +114,6 @@ function stillOutputs({ poster, thumb }: StillTargets): string[] {
 }
 
 function stillOutput(label: string, file: string): string[] {
-  return ['-map', label, '-frames:v', '1', '-c:v', 'mjpeg', '-q:v', '4', ...ANONYMOUS, '-f', 'image2', '-update', '1', `file:${file}`];
+  // One picture: starting the encoder's threads would take longer than encoding it.
+  return ['-map', label, '-frames:v', '1', '-threads', '1', '-c:v', 'mjpeg', '-q:v', '4', ...ANONYMOUS, '-f', 'image2', '-update', '1', `file:${file}`];
 }
