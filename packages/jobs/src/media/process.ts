@@ -1,13 +1,14 @@
 import { type JobContext, type JobHandler, type Outcome, RetryLater, done, skipped } from '@backhaul/queue/job';
 import { failpoint } from '@backhaul/runtime';
-import { FACTS_FILE, type Facts, type FileFacts, readFacts, writeFacts } from './facts.ts';
+import { FACTS_FILE, type FileFacts, readFacts, writeFacts } from './facts.ts';
 import { mediaFailure } from './failures.ts';
 import { withGrace } from './grace.ts';
 import { type MediaFormat, type MediaKind, carries } from './format.ts';
 import { type DerivativeRecord, type MediaMetadata, PIPELINE_VERSION, derivativeKey, messagePrefix, readDone } from './metadata.ts';
 import { noteFailure } from './note-failure.ts';
+import { makeMissing } from './make-missing.ts';
 import type { MediaPorts, OriginalHead } from './ports.ts';
-import type { MadeFile, MediaPayload, Original, Ready, Recipe } from './recipe.ts';
+import type { MediaPayload, Original, Recipe } from './recipe.ts';
 
 /** How long a job waits for another one that works on the same message. */
 const BUSY_DELAY_MS = 5_000;
@@ -121,31 +122,6 @@ async function processMedia<Fetched extends Original>(recipe: Recipe<Fetched>, p
   failpoint('media.published');
   context.progress(100);
   return done(summary(metadata, files.length === 0));
-}
-
-/** The facts about all outputs, the files of those that are not stored yet, and the sizes of those that are. */
-async function makeMissing<Fetched extends Original>(
-  recipe: Recipe<Fetched>,
-  known: Facts | undefined,
-  keyOf: (fileName: string) => string,
-  original: Ready<Fetched>,
-  folder: string,
-  context: JobContext<MediaPorts>,
-): Promise<{ readonly facts: Facts; readonly files: readonly MadeFile[]; readonly sizes: Map<string, number> }> {
-  const sizes = new Map<string, number>();
-  if (known === undefined) {
-    const { files, ...rest } = await recipe.make(original, folder, context);
-    return { facts: { ...rest, format: original.format, files: files.map(({ body: _body, ...file }) => file) }, files, sizes };
-  }
-  await Promise.all(
-    known.files.map(async ({ name, extension }) => {
-      const sizeBytes = await context.ports.derivatives.sizeOf(keyOf(`${name}.${extension}`), context.signal);
-      if (sizeBytes !== undefined) sizes.set(name, sizeBytes);
-    }),
-  );
-  const missing = new Set(known.files.map(({ name }) => name).filter((name) => !sizes.has(name)));
-  const files = missing.size === 0 ? [] : await recipe.makeOnly(missing, known, original, folder, context);
-  return { facts: known, files, sizes };
 }
 
 /** One output as clients find it. */

@@ -1,6 +1,7 @@
 import { PermanentFailure, TimedOut } from '@backhaul/queue/job';
 import { expect, test } from 'vitest';
 import { MESSAGE, failureOf, inMemoryWorld } from '../in-memory-ports.ts';
+import type { MediaMetadata } from '../metadata.ts';
 import { processImageHandler } from './handler.ts';
 
 const payload = { type: 'image', s3Key: 'uploads/a.jpg', userId: 'u', messageId: MESSAGE } as const;
@@ -72,6 +73,28 @@ test('of outputs that were lost or never stored only those are made again', asyn
   expect(written).toEqual(['medium.webp']);
   expect(Object.fromEntries(world.stored)).toEqual(Object.fromEntries(complete));
   expect(world.rows.get(MESSAGE)).toEqual(row);
+});
+
+test('an output that is lost after the format was set differently brings the others anew, too', async () => {
+  const world = worldWith('jpeg:holiday');
+  await processImageHandler(payload, world.context());
+  for (const key of world.stored.keys()) if (key.endsWith('medium.webp')) world.stored.delete(key);
+  const { render } = world.ports.images;
+  const images = {
+    ...world.ports.images,
+    render: async (...args: Parameters<typeof render>) => {
+      const image = await render(...args);
+      return { ...image, variants: image.variants.map((variant) => ({ ...variant, contentType: 'image/jpeg', extension: 'jpg' })) };
+    },
+  };
+  await processImageHandler(payload, world.context({ ports: { ...world.ports, images } }));
+  const { variants } = world.rows.get(MESSAGE)?.metadata as MediaMetadata;
+  expect(Object.values(variants).map(({ key, contentType }) => [key.split('/').at(-1), contentType])).toEqual([
+    ['full.jpg', 'image/jpeg'],
+    ['medium.jpg', 'image/jpeg'],
+    ['thumb.jpg', 'image/jpeg'],
+  ]);
+  expect(Object.values(variants).every(({ key }) => world.stored.has(key))).toBe(true);
 });
 
 test('facts that cannot be read are no reason to fail', async () => {
