@@ -7,6 +7,7 @@ import { loadConfig, silentLogger } from '@backhaul/runtime';
 import { type Toolchain, findToolchain } from '../../services/media-worker/src/adapters/ffmpeg/toolchain.ts';
 import { createScratchFolders } from '../../services/media-worker/src/adapters/scratch-folders.ts';
 import { type MediaWorkerConfig, mediaWorkerConfig } from '../../services/media-worker/src/config.ts';
+import { collectSeldom } from '../../services/media-worker/src/heap.ts';
 import { mediaPorts } from '../../services/media-worker/src/ports.ts';
 
 /** A message whose medium was uploaded, and the job that works on it. */
@@ -35,8 +36,9 @@ const HANDLERS = {
 
 const JOB_TIMEOUT_MS = 5 * 60_000;
 
-/** Wired as the service's main.ts does it. `adapt` may put another ffmpeg into its place. */
+/** Set up and wired as the service's main.ts does it. `adapt` may put another ffmpeg into its place. */
 export async function startBenchWorker(env: NodeJS.ProcessEnv, adapt = (found: Toolchain): Toolchain => found): Promise<BenchWorker> {
+  collectSeldom();
   const config = loadConfig(mediaWorkerConfig, env);
   const connections = { url: config.DATABASE_URL, statementTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS, applicationName: 'bench', log: silentLogger };
   const database = createDatabase({ ...connections, poolSize: config.DATABASE_POOL_SIZE });

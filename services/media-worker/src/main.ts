@@ -6,11 +6,14 @@ import { runService } from '@backhaul/runtime';
 import { checkToolchain, findToolchain } from './adapters/ffmpeg/toolchain.ts';
 import { createScratchFolders } from './adapters/scratch-folders.ts';
 import { mediaWorkerConfig } from './config.ts';
+import { collectSeldom } from './heap.ts';
 import { mediaPorts } from './ports.ts';
 import { REMEDIES, SANDBOX_LAYERS, SandboxIncomplete, missingLayers, testSandbox } from './sandbox/self-test.ts';
 
 /** Twice the longest job's limit. */
 const LONGEST_HOLD_MS = 2 * Math.max(...mediaJobs.map(({ timeoutMs }) => timeoutMs));
+
+collectSeldom();
 
 await runService('media-worker', { env: process.env, config: mediaWorkerConfig }, async ({ config, log, metrics, http, onStop }) => {
   const toolchain = await findToolchain({
