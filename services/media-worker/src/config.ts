@@ -58,7 +58,7 @@ export const mediaWorkerConfig = z.object({
   MEDIA_ANIMATED_GIF_TO_MP4: bool().default(false),
   /** What sounds become: mp3, or aac (.m4a), both mono at 64 kbit/s. */
   MEDIA_AUDIO_FORMAT: z.enum(['mp3', 'aac']).default('mp3'),
-  /** Bring all sounds to one loudness, in LUFS: -16 is usual for speech. As they are if not set: it takes nearly three times the CPU. */
+  /** Bring all sounds to one loudness, in LUFS: -16 is usual for speech. As they are if not set: it takes two to two and a half times the CPU. */
   MEDIA_AUDIO_LOUDNESS_LUFS: integer({ min: -70, max: -5 }).optional(),
   /** Other clients' forms of a sound's waveform: any of discord, telegram, whatsapp, bbc, with commas. */
   MEDIA_WAVEFORM_EXPORTS: listOf(['discord', 'telegram', 'whatsapp', 'bbc']),
