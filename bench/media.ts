@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { repositoryRoot, startStack } from '@backhaul/testing';
 import { createSamples } from './figure.ts';
 import { makeInputs } from './media/inputs.ts';
+import { closeShell } from './media/shell.ts';
 import type { Throughput } from './media/throughput.ts';
 
 /**
@@ -44,6 +45,7 @@ const PARTS = quick ? 1 : 5;
 
 const inputs = join(repositoryRoot, '.backhaul/bench-media-inputs');
 await makeInputs(inputs);
+closeShell();
 await using stack = await startStack({ dir: '.backhaul/bench-media', only: ['redis', 'postgres', 'fakes'] });
 
 if (parts.length === 0 || parts.some((part) => part !== 'throughput')) {

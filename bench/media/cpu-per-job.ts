@@ -5,6 +5,7 @@ import { createSamples } from '../figure.ts';
 import { benchFixedCost } from './fixed-cost.ts';
 import { benchImages } from './images.ts';
 import { benchSounds } from './sounds.ts';
+import { closeShell } from './shell.ts';
 import { benchRemux, benchTranscode } from './videos.ts';
 
 /**
@@ -34,5 +35,6 @@ try {
     await run();
   }
 } finally {
+  closeShell();
   await rm(work, { recursive: true, force: true });
 }

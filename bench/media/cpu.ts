@@ -9,8 +9,9 @@ const ORPHANS_MS = 5_000;
 
 /**
  * The CPU that a piece of work takes, in milliseconds of user and system time:
- * this process's own and that of every process that it started, orphans
- * included. Children are counted in steps of 10 ms: measure many jobs at once.
+ * this process's own and that of every process that it started, orphans and
+ * those that still run (the launcher, the baselines' shell) included. Others
+ * are counted in steps of 10 ms: measure many jobs at once.
  *
  * @throws Error when this process does not run under `subreaper.pl`
  */
@@ -24,16 +25,30 @@ async function cpuMs(): Promise<number> {
   await orphansReaped();
   const own = process.cpuUsage();
   // What the subreaper has reaped are our orphans: it has no other child than us.
-  const [children, orphans] = await Promise.all([childrenMs(process.pid), childrenMs(process.ppid)]);
-  return (own.user + own.system) / 1_000 + children + orphans;
+  const [ended, orphans, running] = await Promise.all([timesOf(process.pid), timesOf(process.ppid), descendantsMs(process.pid)]);
+  return (own.user + own.system) / 1_000 + ended.childrenMs + orphans.childrenMs + running;
 }
 
-/** User and system time of a process's children that have ended and were reaped. */
-async function childrenMs(pid: number): Promise<number> {
+/** User and system time of a process, and of its children that have ended and were reaped. */
+async function timesOf(pid: number): Promise<{ readonly ownMs: number; readonly childrenMs: number }> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  // The second field is the name in brackets and may hold anything: count from behind it. cutime and cstime are fields 16 and 17.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[13]) + Number(fields[14])) * TICK_MS;
+  // The second field is the name in brackets and may hold anything: count from behind it. utime is field 14, stime, cutime and cstime follow.
+  const [user = 0, system = 0, childrenUser = 0, childrenSystem = 0] = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 15)
+    .map(Number);
+  return { ownMs: (user + system) * TICK_MS, childrenMs: (childrenUser + childrenSystem) * TICK_MS };
+}
+
+/** What the processes below this one, which are still there, have used. */
+async function descendantsMs(pid: number): Promise<number> {
+  let sumMs = 0;
+  for (const child of await childrenOf(pid)) {
+    const { ownMs, childrenMs } = await timesOf(child);
+    sumMs += ownMs + childrenMs + (await descendantsMs(child));
+  }
+  return sumMs;
 }
 
 /** The CPU of a process counts once it was reaped. */

@@ -9,6 +9,7 @@ import { createScratchFolders } from '../../services/media-worker/src/adapters/s
 import { type MediaWorkerConfig, mediaWorkerConfig } from '../../services/media-worker/src/config.ts';
 import { collectSeldom } from '../../services/media-worker/src/heap.ts';
 import { mediaPorts } from '../../services/media-worker/src/ports.ts';
+import { createLauncher } from '../../services/media-worker/src/sandbox/launcher.ts';
 
 /** A message whose medium was uploaded, and the job that works on it. */
 export interface MediaJob {
@@ -47,7 +48,8 @@ export async function startBenchWorker(env: NodeJS.ProcessEnv, adapt = (found: T
   const store = createObjectStore(objectStoreOptions(config));
   const scratch = await createScratchFolders(config.MEDIA_TEMP_DIR, { minFreeBytes: config.MEDIA_TEMP_MIN_FREE_BYTES });
   const toolchain = adapt(await findToolchain({ ffmpeg: config.FFMPEG_PATH, ffprobe: config.FFPROBE_PATH, path: env['PATH'] ?? '' }));
-  const ports = mediaPorts(config, { toolchain, scratch, database, holds: createHolds(holdConnections, { longestMs: 2 * JOB_TIMEOUT_MS }), store });
+  const launcher = createLauncher();
+  const ports = mediaPorts(config, { toolchain, runChild: launcher.runChild, scratch, database, holds: createHolds(holdConnections, { longestMs: 2 * JOB_TIMEOUT_MS }), store });
 
   return {
     config,
@@ -77,7 +79,7 @@ export async function startBenchWorker(env: NodeJS.ProcessEnv, adapt = (found: T
       }));
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all([database.close(), holdConnections.close(), store.close(), scratch.close()]);
+      await Promise.all([database.close(), holdConnections.close(), store.close(), scratch.close(), launcher.close()]);
     },
   };
 }

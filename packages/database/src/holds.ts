@@ -26,8 +26,10 @@ export function createHolds(database: Database, { longestMs }: { readonly longes
       const { promise: released, resolve: release } = Promise.withResolvers<undefined>();
       const { promise: answered, resolve: answer, reject } = Promise.withResolvers<boolean>();
       const transaction = database.transaction(async (client) => {
-        await client.query(`SELECT set_config('idle_in_transaction_session_timeout', $1, true)`, [String(longestMs)]);
-        const { rows } = await client.query<{ taken: boolean }>('SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS taken', [name]);
+        const { rows } = await client.query<{ taken: boolean }>(
+          `SELECT set_config('idle_in_transaction_session_timeout', $2, true), pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS taken`,
+          [name, String(longestMs)],
+        );
         const taken = rows[0]?.taken === true;
         answer(taken);
         if (taken) await released;

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { Readable, Transform, Writable } from 'node:stream';
+import { createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import {
   DeleteObjectCommand,
@@ -136,6 +136,34 @@ const DELETE_BATCH = 1_000;
 
 function ignore(): void {}
 
+/** Files are read and written in such pieces: the 64 KiB in which a socket delivers cost as much in calls as in copying. */
+const GATHER_BYTES = 512 * 1024;
+
+/** Keeps what has arrived; while its promise is open, what arrives meanwhile is gathered. */
+type Keep = (chunks: readonly Buffer[]) => Promise<void> | undefined;
+
+/** One hop from the socket to where the bytes are kept: each stream between would cost as much as the hash. */
+function sinkOf(take: Keep): Writable {
+  const settle = (chunks: readonly Buffer[], done: (error?: Error | null) => void) => {
+    try {
+      const kept = take(chunks);
+      if (kept === undefined) done();
+      else kept.then(() => done(), done);
+    } catch (error) {
+      done(error instanceof Error ? error : new Error(String(error)));
+    }
+  };
+  return new Writable({
+    highWaterMark: GATHER_BYTES,
+    write: (chunk: Buffer, _encoding, done) => settle([chunk], done),
+    writev: (entries: readonly { chunk: Buffer }[], done) =>
+      settle(
+        entries.map(({ chunk }) => chunk),
+        done,
+      ),
+  });
+}
+
 /** Makes the client. It connects on first use; one per process, because sockets are pooled in it. */
 export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
   const { bucket } = options;
@@ -182,8 +210,8 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
     }
   }
 
-  /** Opens an object and sends its body through a counter and a hash to `sink`; the socket is freed however it ends. */
-  async function receive(key: string, { maxBytes, ifMatch, signal: outer }: GetOptions, sink: () => Writable): Promise<Fetched> {
+  /** Opens an object, counts and hashes its body, and has `keep` keep it; the socket is freed however it ends. */
+  async function receive(key: string, { maxBytes, ifMatch, signal: outer }: GetOptions, keep: Keep): Promise<Fetched> {
     return guarded(`get ${key}`, key, { timeoutMs: smallMs, signal: outer }, async (signal, extend) => {
       const command = new GetObjectCommand({ Bucket: bucket, Key: key, ...(ifMatch === undefined ? {} : { IfMatch: ifMatch }) });
       const answer = await client.send(command, { abortSignal: signal }).catch((error: unknown) => {
@@ -200,18 +228,15 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
       extend(transferMs(declaredBytes ?? maxBytes));
       const hash = createHash('sha256');
       let sizeBytes = 0;
-      const meter = new Transform({
-        transform(chunk: Buffer, _encoding, next) {
+      const take = (chunks: readonly Buffer[]): Promise<void> | undefined => {
+        for (const chunk of chunks) {
           sizeBytes += chunk.length;
-          if (sizeBytes > maxBytes) {
-            next(new ObjectTooLarge(key, maxBytes));
-            return;
-          }
+          if (sizeBytes > maxBytes) throw new ObjectTooLarge(key, maxBytes);
           hash.update(chunk);
-          next(null, chunk);
-        },
-      });
-      await pipeline(body, meter, sink(), { signal });
+        }
+        return keep(chunks);
+      };
+      await pipeline(body, sinkOf(take), { signal });
       if (declaredBytes !== undefined && sizeBytes < declaredBytes) {
         throw new StoreUnavailable(`get ${key}`, new Error(`the body ended after ${sizeBytes} of ${declaredBytes} bytes`));
       }
@@ -222,7 +247,7 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
   async function putOnce(key: string, body: Body, sizeBytes: number, put: PutOptions, conditional: boolean): Promise<'created' | 'exists'> {
     const timeoutMs = transferMs(sizeBytes);
     return guarded(`put ${key}`, key, { timeoutMs: Buffer.isBuffer(body) ? timeoutMs * attempts + 5_000 : timeoutMs, signal: put.signal }, async (signal) => {
-      const stream = Buffer.isBuffer(body) ? undefined : createReadStream(body.file);
+      const stream = Buffer.isBuffer(body) ? undefined : createReadStream(body.file, { highWaterMark: GATHER_BYTES });
       const input: PutObjectCommandInput = {
         Bucket: bucket,
         Key: key,
@@ -269,18 +294,18 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
       }
     },
     async get(key, get) {
-      const chunks: Buffer[] = [];
-      const collect = () =>
-        new Writable({
-          write(chunk: Buffer, _encoding, next) {
-            chunks.push(chunk);
-            next();
-          },
-        });
-      const fetched = await receive(key, get, collect);
-      return { ...fetched, body: Buffer.concat(chunks) };
+      const all: Buffer[] = [];
+      const fetched = await receive(key, get, (chunks) => {
+        all.push(...chunks);
+        return undefined;
+      });
+      return { ...fetched, body: Buffer.concat(all) };
     },
-    download: (key, file, get) => receive(key, get, () => createWriteStream(file, { flags: 'wx', mode: 0o600 })),
+    async download(key, file, get) {
+      await using handle = await open(file, 'wx', 0o600);
+      // Not writev, which may write a part of them and call that a success.
+      return await receive(key, get, (chunks) => handle.writeFile(chunks.length === 1 ? (chunks[0] ?? '') : Buffer.concat(chunks)));
+    },
     async put(key, body, put) {
       const sizeBytes = Buffer.isBuffer(body) ? body.length : (await stat(body.file)).size;
       let conditional = put.ifNoneMatch ?? false;

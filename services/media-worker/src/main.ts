@@ -8,6 +8,7 @@ import { createScratchFolders } from './adapters/scratch-folders.ts';
 import { mediaWorkerConfig } from './config.ts';
 import { collectSeldom } from './heap.ts';
 import { mediaPorts } from './ports.ts';
+import { createLauncher } from './sandbox/launcher.ts';
 import { REMEDIES, SANDBOX_LAYERS, SandboxIncomplete, missingLayers, testSandbox } from './sandbox/self-test.ts';
 
 /** Twice the longest job's limit. */
@@ -36,6 +37,7 @@ await runService('media-worker', { env: process.env, config: mediaWorkerConfig }
   const swept = await scratch.sweep();
   if (swept > 0) log.info('removed what dead workers left behind', { folders: swept });
 
+  const { runChild } = onStop(createLauncher());
   const sandbox = await testSandbox(toolchain, { ffmpeg: toolchain.ffmpeg, root: config.MEDIA_TEMP_DIR });
   log.info('sandbox tried out', { ...sandbox });
   metrics.gauge('media_sandbox_layer', 'Whether decoders are held back from this: 1 held, 0 missing', ['layer'], (gauge) => {
@@ -69,7 +71,7 @@ await runService('media-worker', { env: process.env, config: mediaWorkerConfig }
   const store = onStop(createObjectStore(objectStoreOptions(config)));
   http.addCheck('s3', () => store.ping());
 
-  const ports = mediaPorts(config, { toolchain, scratch, database, holds, store });
+  const ports = mediaPorts(config, { toolchain, runChild, scratch, database, holds, store });
   onStop(
     await startWorker({
       queue: media,

@@ -10,6 +10,7 @@ import { sharedStack } from '@backhaul/testing';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { findToolchain } from './adapters/ffmpeg/toolchain.ts';
+import { runChild } from './sandbox/child.ts';
 import { type ScratchFolders, createScratchFolders } from './adapters/scratch-folders.ts';
 import { mediaWorkerConfig } from './config.ts';
 import { mediaPorts } from './ports.ts';
@@ -33,7 +34,7 @@ beforeAll(async () => {
   store = createObjectStore(objectStoreOptions(config));
   scratch = await createScratchFolders(config.MEDIA_TEMP_DIR, { minFreeBytes: 0 });
   const toolchain = await findToolchain({ ffmpeg: 'ffmpeg', ffprobe: 'ffprobe', path: PATH });
-  ports = mediaPorts(config, { toolchain, scratch, database, holds: createHolds(holdConnections, { longestMs: 60_000 }), store });
+  ports = mediaPorts(config, { toolchain, runChild, scratch, database, holds: createHolds(holdConnections, { longestMs: 60_000 }), store });
 });
 afterAll(async () => {
   await Promise.all([database.close(), holdConnections.close(), store.close(), scratch.close()]);

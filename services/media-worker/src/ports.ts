@@ -9,11 +9,13 @@ import { magicBytes } from './adapters/magic-bytes.ts';
 import { pgMessageStore } from './adapters/pg-message-store.ts';
 import { s3Derivatives, s3Originals } from './adapters/s3-asset-store.ts';
 import { sharpImages } from './adapters/sharp-images.ts';
+import type { RunChild } from './sandbox/child.ts';
 import { type MediaWorkerConfig, ffmpegThreads } from './config.ts';
 
 /** What the adapters stand on. */
 export interface Foundations {
   readonly toolchain: Toolchain;
+  readonly runChild: RunChild;
   readonly scratch: Scratch;
   readonly database: Database;
   readonly holds: Holds;
@@ -21,10 +23,11 @@ export interface Foundations {
 }
 
 /** Wires the handlers' ports to the real world. */
-export function mediaPorts(config: MediaWorkerConfig, { toolchain, scratch, database, holds, store }: Foundations): MediaPorts {
+export function mediaPorts(config: MediaWorkerConfig, { toolchain, runChild, scratch, database, holds, store }: Foundations): MediaPorts {
   const threads = ffmpegThreads(config);
   const ffmpeg: FfmpegOptions = {
     toolchain,
+    runChild,
     threads,
     stallMs: config.FFMPEG_STALL_MS,
     limits: {
@@ -43,7 +46,7 @@ export function mediaPorts(config: MediaWorkerConfig, { toolchain, scratch, data
       maxPixels: config.MEDIA_MAX_IMAGE_PIXELS,
       maxPixelsInFlight: config.MEDIA_MAX_PIXELS_IN_FLIGHT ?? 2 * config.MEDIA_MAX_IMAGE_PIXELS,
       maxAnimationFrames: config.MEDIA_MAX_ANIMATION_FRAMES,
-      heic: toolchain.heifConvert === undefined ? undefined : { program: toolchain.heifConvert, sandbox: toolchain },
+      heic: toolchain.heifConvert === undefined ? undefined : { program: toolchain.heifConvert, sandbox: toolchain, runChild },
     }),
     videos: ffmpegVideos(ffmpeg, { shortSidePx: config.MEDIA_VIDEO_SHORT_SIDE, maxBitRate: config.MEDIA_VIDEO_MAX_BIT_RATE }),
     sounds: ffmpegSounds(ffmpeg, { format: config.MEDIA_AUDIO_FORMAT, loudnessLufs: config.MEDIA_AUDIO_LOUDNESS_LUFS }),

@@ -6,6 +6,7 @@ import { PermanentFailure } from '@backhaul/queue/job';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { PATH, type SampleMedia, inspect, lavfi, sampleMedia, startsFast } from '../sample-media.ts';
 import type { SoundSettings } from './ffmpeg/audio-arguments.ts';
+import { runChild } from '../sandbox/child.ts';
 import { type Toolchain, findToolchain } from './ffmpeg/toolchain.ts';
 import { ffmpegSounds } from './ffmpeg-sounds.ts';
 import { magicBytes } from './magic-bytes.ts';
@@ -36,6 +37,7 @@ interface Asked extends Partial<SoundSettings> {
 async function convert(file: string, { container, maxDurationMs = 60_000, attempt = 1, ffmpeg, disk, format = 'mp3', loudnessLufs }: Asked = {}) {
   const folder = await mkdtemp(join(samples.folder, 'job-'));
   const options = {
+    runChild,
     toolchain: ffmpeg === undefined ? toolchain : { ...toolchain, ffmpeg },
     threads: 1,
     stallMs: 10_000,

@@ -13,6 +13,7 @@ import { createScratchFolders } from '../adapters/scratch-folders.ts';
 import { mediaWorkerConfig } from '../config.ts';
 import { mediaPorts } from '../ports.ts';
 import { PATH } from '../sample-media.ts';
+import { createLauncher } from '../sandbox/launcher.ts';
 import { createSlots } from './generate.ts';
 
 /** What the message row says in the end, and what clients would get. */
@@ -74,7 +75,8 @@ export async function startWorkerUnderTest(options: WorkerUnderTestOptions): Pro
   const store = createObjectStore(objectStoreOptions(config));
   const scratch = await createScratchFolders(scratchRoot, { minFreeBytes: 0 });
   const toolchain = await findToolchain({ ffmpeg: 'ffmpeg', ffprobe: 'ffprobe', heifConvert: 'heif-convert', path: PATH });
-  const ports = mediaPorts(config, { toolchain, scratch, database, holds: createHolds(holdConnections, { longestMs: 2 * DEADLINE_MS }), store });
+  const launcher = createLauncher();
+  const ports = mediaPorts(config, { toolchain, runChild: launcher.runChild, scratch, database, holds: createHolds(holdConnections, { longestMs: 2 * DEADLINE_MS }), store });
   const canary = await startCanary();
   const slots = createSlots(options.concurrency);
 
@@ -121,7 +123,7 @@ export async function startWorkerUnderTest(options: WorkerUnderTestOptions): Pro
       return (await Promise.all(own.map((name) => readdir(join(scratchRoot, name))))).flat();
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all([database.close(), holdConnections.close(), store.close(), scratch.close(), canary.close()]);
+      await Promise.all([database.close(), holdConnections.close(), store.close(), scratch.close(), canary.close(), launcher.close()]);
       await rm(scratchRoot, { recursive: true, force: true });
     },
   };

@@ -159,7 +159,7 @@ test('an ffmpeg dies with the worker that started it, also when that is killed b
   await writeFile(
     program,
     `import { runChild } from ${JSON.stringify(here('./child.ts'))};
-     import { findGuards } from ${JSON.stringify(here('./guards.ts'))};
+     import { findGuards } from ${JSON.stringify(here('./find-guards.ts'))};
      const path = ${JSON.stringify(PATH)};
      let said = false;
      await runChild({ path, guards: await findGuards(path) }, { program: 'ffmpeg', args: ${JSON.stringify([...ENDLESS, '-metadata', marker, '-'])}, cwd: ${JSON.stringify(folder)}, stallMs: 60000, limits: ${JSON.stringify(limits)},

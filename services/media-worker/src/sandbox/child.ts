@@ -25,8 +25,8 @@ export interface ChildRun {
   readonly wallMs?: number | undefined;
   /** What the kernel holds the child to, where it can. */
   readonly limits: ChildLimits;
-  /** Its standard output, as it comes. */
-  onOutput?(chunk: Buffer): void;
+  /** Its standard output, as it comes. While a promise that it returns is open, no more is read. */
+  onOutput?(chunk: Buffer): unknown;
   /** Its descriptor 3, where `-progress pipe:3` goes: one report each. */
   onProgress?(report: ReadonlyMap<string, string>): void;
 }
@@ -115,7 +115,11 @@ export async function runChild(sandbox: Sandbox, run: ChildRun): Promise<ChildEx
   });
   child.stdout?.on('data', (chunk: Buffer) => {
     moved();
-    run.onOutput?.(chunk);
+    const taken = run.onOutput?.(chunk);
+    if (taken instanceof Promise) {
+      child.stdout?.pause();
+      void taken.then(() => child.stdout?.resume());
+    }
   });
   const readReport = reportReader((report, changed) => {
     if (changed) moved();
@@ -138,6 +142,9 @@ export async function runChild(sandbox: Sandbox, run: ChildRun): Promise<ChildEx
     kill();
   }
 }
+
+/** How children are run: from this process, or from another one on its behalf. */
+export type RunChild = typeof runChild;
 
 /** How long the pipes of a child that has ended may stay open: something that got away from its group may hold them. */
 const CLOSING_MS = 1_000;

@@ -1,5 +1,6 @@
 import { PATH } from '../sample-media.ts';
-import { type Guards, findGuards } from './guards.ts';
+import { findGuards } from './find-guards.ts';
+import type { Guards } from './guards.ts';
 
 /** What tests of the sandbox run behind: everything that works on this machine. */
 export const guards: Guards = await findGuards(PATH);

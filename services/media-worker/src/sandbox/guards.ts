@@ -1,7 +1,4 @@
-import { access, constants } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { execa } from 'execa';
-import { decoderFilter } from './seccomp.ts';
 
 /** What stands between a decoder and the machine, as far as this machine has it. */
 export interface Guards {
@@ -28,33 +25,6 @@ export interface ChildLimits {
 
 /** No guards at all: macOS, or a machine without util-linux. */
 export const NO_GUARDS: Guards = { bwrap: false, filter: undefined, unshare: undefined, setpriv: undefined, prlimit: false };
-
-const DIE_WITH_US = ['--pdeathsig', 'KILL', '--no-new-privs'];
-
-/** For a worker that runs as root: its children could lift their own limits again. */
-const WITHOUT_RIGHTS = ['--bounding-set=-all', '--inh-caps=-all'];
-
-/** Looks, once, which guards work here: being installed is not enough, a container's own rules may forbid what they do. */
-export async function findGuards(path: string): Promise<Guards> {
-  const works = async (program: string, args: readonly string[]) => {
-    const result = await execa(program, args, { reject: false, timeout: 5_000, stdio: 'ignore', extendEnv: false, env: { PATH: path } });
-    return !result.failed;
-  };
-  const wrapped = bubble('/tmp', 'true');
-  const [bwrap, asRoot, asUser, prlimit] = await Promise.all([
-    works('bwrap', [...wrapped, 'true']),
-    works('unshare', ['--net', 'true']),
-    works('unshare', ['--map-root-user', '--net', 'true']),
-    works('prlimit', ['--core=0', 'true']),
-  ]);
-  const unshare = asRoot ? ['--net'] : asUser ? ['--map-root-user', '--net'] : undefined;
-  // As they will be chained: whether rights can be given up depends on what went before.
-  const chained = (setpriv: readonly string[]) =>
-    unshare === undefined ? works('setpriv', [...setpriv, 'true']) : works('unshare', [...unshare, 'setpriv', ...setpriv, 'true']);
-  const [poorer, plain] = await Promise.all([chained([...DIE_WITH_US, ...WITHOUT_RIGHTS]), chained(DIE_WITH_US)]);
-  const setpriv = poorer ? [...DIE_WITH_US, ...WITHOUT_RIGHTS] : plain ? DIE_WITH_US : undefined;
-  return { bwrap, filter: bwrap ? decoderFilter(process.arch) : undefined, unshare, setpriv, prlimit };
-}
 
 /** A command line, and what it reads from its descriptor 4. */
 export interface GuardedCommand {
@@ -95,7 +65,7 @@ const LINKER = ['/etc/ld.so.cache', '/etc/ld.so.preload', '/etc/alternatives'];
  * read only, and one folder. Without /proc: mounting one is forbidden in most
  * containers, and there is nothing in it that a decoder needs.
  */
-function bubble(folder: string, program: string): string[] {
+export function bubble(folder: string, program: string): string[] {
   const own = dirname(program);
   const places = program.includes('/') && !PROGRAMS.some((place) => own === place || own.startsWith(join(place, '/'))) ? [...PROGRAMS, own] : PROGRAMS;
   return [
@@ -110,12 +80,4 @@ function bubble(folder: string, program: string): string[] {
     // Both lie in memory, outside of the limit of address space: a child could fill the machine's.
     ...['--remount-ro', '/dev', '--remount-ro', '/'],
   ];
-}
-
-/** Whether a program can be started by its absolute path. */
-export async function isExecutable(file: string): Promise<boolean> {
-  return access(file, constants.X_OK).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,12 +1,13 @@
 import { dirname } from 'node:path';
 import { type MediaFile, TransientMediaFailure, mediaFailure } from '@backhaul/jobs/media';
-import { ChildDied, type ChildExit, runChild } from '../../sandbox/child.ts';
+import { ChildDied, type ChildExit, type RunChild } from '../../sandbox/child.ts';
 import type { ChildLimits } from '../../sandbox/guards.ts';
 import type { Toolchain } from './toolchain.ts';
 
 /** How ffmpeg is run. */
 export interface FfmpegOptions {
   readonly toolchain: Toolchain;
+  readonly runChild: RunChild;
   /** Threads of one run; jobs run side by side, so cores divided by jobs. */
   readonly threads: number;
   /** Killed as stuck after so long without progress. */
@@ -24,7 +25,7 @@ export interface FfmpegRun {
   /** Killed as too slow after so long. No limit by default. */
   readonly wallMs?: number | undefined;
   readonly signal: AbortSignal;
-  onOutput?(chunk: Buffer): void;
+  onOutput?(chunk: Buffer): unknown;
   onProgress?(report: ReadonlyMap<string, string>): void;
 }
 
@@ -34,7 +35,7 @@ export interface FfmpegRun {
  * @throws {TransientMediaFailure} decoder_died, when it was killed, stuck or too slow in the job's first try; unavailable, when it could not be started
  * @throws {PermanentFailure} crashed or timeout, when that happened again
  */
-export async function runFfmpeg({ toolchain, stallMs, limits }: FfmpegOptions, run: FfmpegRun): Promise<ChildExit> {
+export async function runFfmpeg({ toolchain, runChild, stallMs, limits }: FfmpegOptions, run: FfmpegRun): Promise<ChildExit> {
   const { source, attempt, ...child } = run;
   try {
     return await runChild(toolchain, { ...child, cwd: dirname(source.file), stallMs, limits });

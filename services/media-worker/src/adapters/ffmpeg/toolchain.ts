@@ -1,6 +1,8 @@
+import { access, constants } from 'node:fs/promises';
 import { delimiter, resolve } from 'node:path';
 import { execa } from 'execa';
-import { type Guards, findGuards, isExecutable } from '../../sandbox/guards.ts';
+import { findGuards } from '../../sandbox/find-guards.ts';
+import type { Guards } from '../../sandbox/guards.ts';
 
 /** The ffmpeg that this process uses, and what guards it. */
 export interface Toolchain {
@@ -80,7 +82,10 @@ async function locate(program: string, path: string): Promise<string> {
   const folders = program.includes('/') ? [''] : path.split(delimiter);
   for (const folder of folders) {
     const candidate = resolve(folder, program);
-    const found = await isExecutable(candidate);
+    const found = await access(candidate, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
     if (found) return candidate;
   }
   throw new ToolchainIncomplete(`the program ${program} cannot be started: it is not there, or may not be executed`);

@@ -5,6 +5,7 @@ import { type SampleMedia, inspect, sizeOf } from '../../sample-media.ts';
 import { ffmpegVideos } from '../ffmpeg-videos.ts';
 import { magicBytes } from '../magic-bytes.ts';
 import type { FfmpegOptions } from './run.ts';
+import { runChild } from '../../sandbox/child.ts';
 import type { Toolchain } from './toolchain.ts';
 import type { VideoSettings } from './video-plan.ts';
 
@@ -25,6 +26,7 @@ export function videosUnderTest(samples: SampleMedia, toolchain: Toolchain) {
     const folder = await mkdtemp(join(samples.folder, 'job-'));
     const videos = ffmpegVideos(
       {
+        runChild,
         toolchain: { ...toolchain, ...run.toolchain },
         threads: 1,
         stallMs: run.stallMs ?? 10_000,

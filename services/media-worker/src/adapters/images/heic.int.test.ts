@@ -7,6 +7,7 @@ import type { Images } from '@backhaul/jobs/media';
 import sharp, { type Sharp } from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { PATH } from '../../sample-media.ts';
+import { runChild } from '../../sandbox/child.ts';
 import { type Toolchain, findToolchain } from '../ffmpeg/toolchain.ts';
 import { sharpImages } from '../sharp-images.ts';
 import { codeOf, coloursOf, grainy, quarters, request } from './test-pictures.ts';
@@ -25,7 +26,7 @@ afterAll(() => rm(root, { recursive: true, force: true }));
 
 function decoderOf({ heifConvert }: Toolchain) {
   if (heifConvert === undefined) throw new Error('heif-convert is missing: apt-get install libheif-examples');
-  return { program: heifConvert, sandbox: toolchain };
+  return { program: heifConvert, sandbox: toolchain, runChild };
 }
 
 /** As libheif's encoder makes them. */
@@ -138,7 +139,7 @@ test('a worker without the decoder refuses by name, and one whose PATH has none 
 
 test('too many pixels are refused before the decoder is started (E-08)', async () => {
   const source = await heic([grainy(200, 100)]);
-  const never = { program: join(root, 'no-such-program'), sandbox: toolchain };
+  const never = { program: join(root, 'no-such-program'), sandbox: toolchain, runChild };
   expect(await codeOf(render(source, sharpImages({ maxPixels: 19_999, heic: never })))).toBe('too_large');
 });
 
@@ -156,14 +157,14 @@ test('what the decoder leaves is only read if it is a file', async () => {
   await writeFile(linking, `#!/bin/sh\nfor output; do :; done\nln -s ${secret} "$output"\n`, { mode: 0o755 });
   const sandbox = { path: PATH, guards: { ...toolchain.guards, bwrap: false, filter: undefined } };
   const source = await heic([grainy(64, 64)]);
-  expect(await codeOf(render(source, sharpImages({ heic: { program: linking, sandbox } })))).toBe('corrupt');
+  expect(await codeOf(render(source, sharpImages({ heic: { program: linking, sandbox, runChild } })))).toBe('corrupt');
 });
 
 test('a decoder that dies once may do better, twice it is the picture', async () => {
   const dying = join(root, 'dying');
   await writeFile(dying, '#!/bin/sh\nkill -SEGV $$\n', { mode: 0o755 });
   const source = await heic([grainy(64, 64)]);
-  const by = sharpImages({ heic: { program: dying, sandbox: { path: PATH, guards: { ...toolchain.guards, bwrap: false, filter: undefined } } } });
+  const by = sharpImages({ heic: { program: dying, sandbox: { path: PATH, guards: { ...toolchain.guards, bwrap: false, filter: undefined } }, runChild } });
   await expect(by.render(source, request('heic', { folder: root }))).rejects.toMatchObject({ name: 'TransientMediaFailure', code: 'decoder_died' });
   expect(await codeOf(by.render(source, request('heic', { folder: root, attempt: 2 })))).toBe('crashed');
 });

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TransientMediaFailure, mediaFailure } from '@backhaul/jobs/media';
-import { ChildDied, type ChildExit, type Sandbox, runChild } from '../../sandbox/child.ts';
+import { ChildDied, type ChildExit, type RunChild, type Sandbox } from '../../sandbox/child.ts';
 import type { ChildLimits } from '../../sandbox/guards.ts';
 
 /** libheif's `heif-convert`, and what it runs in. */
@@ -10,6 +10,7 @@ export interface HeicDecoder {
   /** Absolute. */
   readonly program: string;
   readonly sandbox: Sandbox;
+  readonly runChild: RunChild;
 }
 
 /** One picture to open. */
@@ -43,19 +44,19 @@ const JPEG_QUALITY = '93';
  * @throws {PermanentFailure} corrupt, unsupported, crashed
  * @throws {TransientMediaFailure} decoder_died
  */
-export async function openHeic({ program, sandbox }: HeicDecoder, source: HeicSource): Promise<Buffer> {
+export async function openHeic(decoder: HeicDecoder, source: HeicSource): Promise<Buffer> {
   const { bytes, hasAlpha, pages, primary, folder, attempt, signal } = source;
   const extension = hasAlpha ? 'png' : 'jpg';
   const input = join(folder, 'heic.heic');
   await writeFile(input, bytes, { signal });
-  const exit = await run({ program, sandbox }, ['--quiet', '-q', JPEG_QUALITY, input, join(folder, `opened.${extension}`)], folder, attempt, signal);
+  const exit = await run(decoder, ['--quiet', '-q', JPEG_QUALITY, input, join(folder, `opened.${extension}`)], folder, attempt, signal);
   const output = join(folder, pages > 1 ? `opened-${primary + 1}.${extension}` : `opened.${extension}`);
   const opened = exit.exitCode === 0 ? await readRegular(output) : undefined;
   if (opened === undefined) throw blameHeic(exit);
   return opened;
 }
 
-async function run({ program, sandbox }: HeicDecoder, args: readonly string[], cwd: string, attempt: number, signal: AbortSignal): Promise<ChildExit> {
+async function run({ program, sandbox, runChild }: HeicDecoder, args: readonly string[], cwd: string, attempt: number, signal: AbortSignal): Promise<ChildExit> {
   try {
     return await runChild(sandbox, { program, args, cwd, signal, stallMs: WALL_MS, wallMs: WALL_MS, limits: LIMITS });
   } catch (error) {
