@@ -176,10 +176,14 @@ test('a decoder that does not move is killed, and told as too slow the second ti
 });
 
 test('an ffmpeg that cannot be started is no fault of the file, however often it is tried', async () => {
-  const clip = await samples.clip();
-  const ffprobe = '/usr/bin/no-such-program';
+  const missing = '/usr/bin/no-such-program';
+  // The one is looked at without ffprobe, the other is not.
+  const [plain, foreign] = [await samples.clip(), await withSound('foreign.mkv')];
   // With the guards of this machine it is they that cannot start it.
-  for (const guards of [toolchain.guards, NO_GUARDS]) expect(await codeOf(toMp4(clip, { toolchain: { ffprobe, guards }, attempt: 2 }))).toBe('unavailable');
+  for (const guards of [toolchain.guards, NO_GUARDS]) {
+    expect(await codeOf(toMp4(plain, { toolchain: { ffmpeg: missing, guards }, attempt: 2 }))).toBe('unavailable');
+    expect(await codeOf(toMp4(foreign, { toolchain: { ffprobe: missing, guards }, attempt: 2 }))).toBe('unavailable');
+  }
 });
 
 test('a playlist that calls itself a video opens nothing (E-10)', async () => {

@@ -12,6 +12,7 @@ import {
 import { blame, saysTooLarge } from './ffmpeg/blame.ts';
 import type { ChildExit } from '../sandbox/child.ts';
 import { type Mp4Index, readMp4Index } from './ffmpeg/mp4-index.ts';
+import { probeMp4 } from './ffmpeg/mp4-probe.ts';
 import { PROBE_ENTRIES, type ProbedMedia, readProbe } from './ffmpeg/probe.ts';
 import { type FfmpegOptions, type FfmpegRun, runFfmpeg } from './ffmpeg/run.ts';
 import { type EncodeOptions, type VideoTargets, mostCopiedBytes, probeArguments, stillArguments, videoArguments } from './ffmpeg/video-arguments.ts';
@@ -30,11 +31,16 @@ type Tried =
 
 type Run = Pick<FfmpegRun, 'source' | 'attempt' | 'signal' | 'wallMs'>;
 
-/** Videos by ffmpeg: one ffprobe looks, one ffmpeg makes everything. */
+/** Videos by ffmpeg: one look at the headers, by ffprobe where they are not plain, and one ffmpeg that makes everything. */
 export function ffmpegVideos(options: FfmpegOptions, settings: VideoSettings): Videos {
   const { toolchain, threads } = options;
 
-  async function probe(source: MediaFile, { attempt, signal }: ConvertOptions): Promise<ProbedMedia> {
+  async function probe(source: MediaFile, convert: ConvertOptions): Promise<ProbedMedia> {
+    const plain = source.format === 'mp4' ? await probeMp4(source.file) : undefined;
+    return plain ?? askFfprobe(source, convert);
+  }
+
+  async function askFfprobe(source: MediaFile, { attempt, signal }: ConvertOptions): Promise<ProbedMedia> {
     const chunks: Buffer[] = [];
     let sizeBytes = 0;
     const exit = await runFfmpeg(options, {

@@ -1,4 +1,5 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
+import { clockOf, inside, topBoxes } from './mp4-boxes.ts';
 
 /** What an MP4 of ours says of itself. */
 export interface Mp4Index {
@@ -24,12 +25,6 @@ const EMPTY: Buffer = Buffer.alloc(0);
 /** Boxes that lie side by side in a file of ours; the most that are looked at. */
 const MAX_BOXES = 16;
 
-interface Box {
-  readonly type: string;
-  readonly start: number;
-  readonly end: number;
-}
-
 /**
  * Reads the index of an MP4 that ffmpeg has just written: a check of the
  * output that costs no third process. Boxes as in ISO/IEC 14496-12.
@@ -41,7 +36,7 @@ export async function readMp4Index(file: string): Promise<Mp4Index | undefined> 
   if (handle === undefined) return undefined;
   await using mp4 = handle;
   const { size } = await mp4.stat();
-  const boxes = await topBoxes(mp4, size);
+  const boxes = await topBoxes(mp4, size, MAX_BOXES);
   const index = boxes.findIndex(({ type }) => type === 'moov');
   const data = boxes.findIndex(({ type }) => type === 'mdat');
   const moov = boxes[index];
@@ -55,19 +50,6 @@ export async function readMp4Index(file: string): Promise<Mp4Index | undefined> 
     if (error instanceof RangeError) return undefined;
     throw error;
   }
-}
-
-async function topBoxes(mp4: FileHandle, size: number): Promise<Box[]> {
-  const boxes: Box[] = [];
-  const header = Buffer.alloc(16);
-  for (let start = 0; start < size && boxes.length < MAX_BOXES;) {
-    await mp4.read(header, 0, 16, start);
-    const box = boxAt(header, 0, size - start);
-    if (box === undefined) break;
-    boxes.push({ type: box.type, start: start + box.start, end: start + box.end });
-    start += box.end;
-  }
-  return boxes;
 }
 
 function readIndex(moov: Buffer, sizeBytes: number): Mp4Index {
@@ -86,30 +68,7 @@ function readIndex(moov: Buffer, sizeBytes: number): Mp4Index {
   };
 }
 
-/** `mvhd` and `mdhd` begin alike: version, two dates, ticks a second, ticks; the second version has wider numbers. */
 function durationOf(header: Buffer): number {
-  const [rate, ticks] =
-    header.readUInt8(0) === 1 ? [header.readUInt32BE(20), Number(header.readBigUInt64BE(24))] : [header.readUInt32BE(12), header.readUInt32BE(16)];
-  return rate === 0 ? 0 : Math.round((ticks * 1_000) / rate);
-}
-
-/** The contents of all boxes of a type that lie directly in another. */
-function inside(parent: Buffer, type: string): Buffer[] {
-  const found: Buffer[] = [];
-  for (let offset = 0; offset + 8 <= parent.length;) {
-    const box = boxAt(parent, offset, parent.length - offset);
-    if (box === undefined) break;
-    if (box.type === type) found.push(parent.subarray(offset + box.start, offset + box.end));
-    offset += box.end;
-  }
-  return found;
-}
-
-/** A box by its header; start and end of its content count from its own beginning. undefined when it does not fit. */
-function boxAt(bytes: Buffer, offset: number, room: number): Box | undefined {
-  if (room < 8) return undefined;
-  const short = bytes.readUInt32BE(offset);
-  const start = short === 1 ? 16 : 8;
-  const end = short === 1 && room >= 16 ? Number(bytes.readBigUInt64BE(offset + 8)) : short;
-  return end < start || end > room ? undefined : { type: bytes.toString('latin1', offset + 4, offset + 8), start, end };
+  const { ticksPerSecond, ticks } = clockOf(header);
+  return ticksPerSecond === 0 ? 0 : Math.round((ticks * 1_000) / ticksPerSecond);
 }

@@ -46,6 +46,9 @@ const probeOutput = z.object({
 
 type ProbedStream = z.output<typeof probeOutput>['streams'][number];
 
+/** ffprobe's answer, in its own words: what was not asked for or is not known is not there. */
+export type ProbeAnswer = z.input<typeof probeOutput>;
+
 /** The picture of a video, as stored and as displayed. */
 export interface VideoStream {
   readonly index: number;
@@ -103,7 +106,12 @@ export interface ProbedMedia {
  * @throws {PermanentFailure} corrupt, when it is no such JSON
  */
 export function readProbe(json: string): ProbedMedia {
-  const parsed = probeOutput.safeParse(parseJson(json));
+  return describeAnswer(parseJson(json));
+}
+
+/** The same of an answer that is no text. */
+export function describeAnswer(answer: unknown): ProbedMedia {
+  const parsed = probeOutput.safeParse(answer);
   if (!parsed.success) throw mediaFailure('corrupt', `the file's headers make no sense: ${parsed.error.issues[0]?.message ?? 'unknown'}`);
   const { format, streams } = parsed.data;
   const pictures = streams.filter(({ codec_type, disposition }) => codec_type === 'video' && disposition.attached_pic === 0);
