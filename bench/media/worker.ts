@@ -49,7 +49,14 @@ export async function startBenchWorker(env: NodeJS.ProcessEnv, adapt = (found: T
   const scratch = await createScratchFolders(config.MEDIA_TEMP_DIR, { minFreeBytes: config.MEDIA_TEMP_MIN_FREE_BYTES });
   const toolchain = adapt(await findToolchain({ ffmpeg: config.FFMPEG_PATH, ffprobe: config.FFPROBE_PATH, path: env['PATH'] ?? '' }));
   const launcher = createLauncher();
-  const ports = mediaPorts(config, { toolchain, runChild: launcher.runChild, scratch, database, holds: createHolds(holdConnections, { longestMs: 2 * JOB_TIMEOUT_MS }), store });
+  const ports = mediaPorts(config, {
+    toolchain,
+    runChild: launcher.runChild,
+    scratch,
+    database,
+    holds: createHolds(holdConnections, { longestMs: 2 * JOB_TIMEOUT_MS }),
+    store,
+  });
 
   return {
     config,

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
-import { Readable, Writable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import {
   DeleteObjectCommand,
@@ -139,30 +139,8 @@ function ignore(): void {}
 /** Files are read and written in such pieces: the 64 KiB in which a socket delivers cost as much in calls as in copying. */
 const GATHER_BYTES = 512 * 1024;
 
-/** Keeps what has arrived; while its promise is open, what arrives meanwhile is gathered. */
-type Keep = (chunks: readonly Buffer[]) => Promise<void> | undefined;
-
-/** One hop from the socket to where the bytes are kept: each stream between would cost as much as the hash. */
-function sinkOf(take: Keep): Writable {
-  const settle = (chunks: readonly Buffer[], done: (error?: Error | null) => void) => {
-    try {
-      const kept = take(chunks);
-      if (kept === undefined) done();
-      else kept.then(() => done(), done);
-    } catch (error) {
-      done(error instanceof Error ? error : new Error(String(error)));
-    }
-  };
-  return new Writable({
-    highWaterMark: GATHER_BYTES,
-    write: (chunk: Buffer, _encoding, done) => settle([chunk], done),
-    writev: (entries: readonly { chunk: Buffer }[], done) =>
-      settle(
-        entries.map(({ chunk }) => chunk),
-        done,
-      ),
-  });
-}
+/** Keeps what has arrived; no more is taken before its promise is settled. */
+type Keep = (chunks: readonly Buffer[]) => Promise<void>;
 
 /** Makes the client. It connects on first use; one per process, because sockets are pooled in it. */
 export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
@@ -228,15 +206,23 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
       extend(transferMs(declaredBytes ?? maxBytes));
       const hash = createHash('sha256');
       let sizeBytes = 0;
-      const take = (chunks: readonly Buffer[]): Promise<void> | undefined => {
-        for (const chunk of chunks) {
+      const keepAll = async (source: AsyncIterable<Buffer>): Promise<void> => {
+        let gathered: Buffer[] = [];
+        let gatheredBytes = 0;
+        for await (const chunk of source) {
           sizeBytes += chunk.length;
           if (sizeBytes > maxBytes) throw new ObjectTooLarge(key, maxBytes);
           hash.update(chunk);
+          gathered.push(chunk);
+          gatheredBytes += chunk.length;
+          if (gatheredBytes < GATHER_BYTES) continue;
+          await keep(gathered);
+          gathered = [];
+          gatheredBytes = 0;
         }
-        return keep(chunks);
+        await keep(gathered);
       };
-      await pipeline(body, sinkOf(take), { signal });
+      await pipeline(body, keepAll, { signal });
       if (declaredBytes !== undefined && sizeBytes < declaredBytes) {
         throw new StoreUnavailable(`get ${key}`, new Error(`the body ended after ${sizeBytes} of ${declaredBytes} bytes`));
       }
@@ -295,16 +281,13 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
     },
     async get(key, get) {
       const all: Buffer[] = [];
-      const fetched = await receive(key, get, (chunks) => {
-        all.push(...chunks);
-        return undefined;
-      });
+      const fetched = await receive(key, get, async (chunks) => void all.push(...chunks));
       return { ...fetched, body: Buffer.concat(all) };
     },
     async download(key, file, get) {
       await using handle = await open(file, 'wx', 0o600);
       // Not writev, which may write a part of them and call that a success.
-      return await receive(key, get, (chunks) => handle.writeFile(chunks.length === 1 ? (chunks[0] ?? '') : Buffer.concat(chunks)));
+      return await receive(key, get, (chunks) => handle.writeFile(Buffer.concat(chunks)));
     },
     async put(key, body, put) {
       const sizeBytes = Buffer.isBuffer(body) ? body.length : (await stat(body.file)).size;

@@ -6,7 +6,7 @@ export interface Holdings {
   /** Open files, pipes and other descriptors, without sockets: those belong to pools, which keep some. */
   readonly descriptors: readonly string[];
   readonly sockets: number;
-  /** Processes that we started, and all that work in `folder`. */
+  /** Processes that we started, or our launcher for us, and all that work in `folder`. */
   readonly processes: readonly string[];
 }
 
@@ -15,6 +15,8 @@ export async function takeStock(folder: string): Promise<Holdings> {
   const links = (await names('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => undefined));
   const targets = (await Promise.all(links)).filter((target) => target !== undefined);
   const processes: string[] = [];
+  // It stays as long as we do; what it has started must not.
+  const launchers = new Set<string>();
   for (const pid of (await names('/proc')).filter((name) => /^\d+$/.test(name))) {
     const [stat, cwd, command] = await Promise.all([
       readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ''),
@@ -23,7 +25,9 @@ export async function takeStock(folder: string): Promise<Holdings> {
     ]);
     // The parent is the second field behind the name in brackets, which may hold anything.
     const parent = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1];
-    if (parent === String(process.pid) || cwd.startsWith(folder)) processes.push(`${pid} ${command.replaceAll('\0', ' ').slice(0, 120)}`);
+    if (parent === String(process.pid) && command.includes('launcher-process.ts')) launchers.add(pid);
+    else if (parent === String(process.pid) || launchers.has(parent ?? '') || cwd.startsWith(folder))
+      processes.push(`${pid} ${command.replaceAll('\0', ' ').slice(0, 120)}`);
   }
   return {
     descriptors: targets.filter((target) => !target.startsWith('socket:') && !target.startsWith('/proc/')).toSorted(),

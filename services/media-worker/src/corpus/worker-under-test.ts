@@ -76,7 +76,14 @@ export async function startWorkerUnderTest(options: WorkerUnderTestOptions): Pro
   const scratch = await createScratchFolders(scratchRoot, { minFreeBytes: 0 });
   const toolchain = await findToolchain({ ffmpeg: 'ffmpeg', ffprobe: 'ffprobe', heifConvert: 'heif-convert', path: PATH });
   const launcher = createLauncher();
-  const ports = mediaPorts(config, { toolchain, runChild: launcher.runChild, scratch, database, holds: createHolds(holdConnections, { longestMs: 2 * DEADLINE_MS }), store });
+  const ports = mediaPorts(config, {
+    toolchain,
+    runChild: launcher.runChild,
+    scratch,
+    database,
+    holds: createHolds(holdConnections, { longestMs: 2 * DEADLINE_MS }),
+    store,
+  });
   const canary = await startCanary();
   const slots = createSlots(options.concurrency);
 

@@ -9,10 +9,14 @@ import type { FromLauncher, ToLauncher } from './launcher-messages.ts';
 
 const runs = new Map<number, AbortController>();
 
-/** Resolves when the message has left; undefined when it need not be waited for. */
-function tell(message: FromLauncher): Promise<void> | undefined {
-  const { promise, resolve } = Promise.withResolvers<void>();
+function tell(message: FromLauncher): void {
   // An error means that the worker is gone: the end of the channel says so as well, and ends us.
+  process.send?.(message, undefined, undefined, () => undefined);
+}
+
+/** Resolves when the message has left; undefined when there is room for more. */
+function tellWithinBounds(message: FromLauncher): Promise<void> | undefined {
+  const { promise, resolve } = Promise.withResolvers<void>();
   const roomy = process.send?.(message, undefined, undefined, () => resolve()) ?? true;
   return roomy ? undefined : promise;
 }
@@ -23,8 +27,8 @@ async function start({ id, sandbox, run }: Extract<ToLauncher, { kind: 'run' }>)
   const whole: ChildRun = {
     ...run,
     signal: aborter.signal,
-    onOutput: (chunk) => tell({ kind: 'output', id, chunk }),
-    onProgress: (report) => void tell({ kind: 'progress', id, report }),
+    onOutput: (chunk) => tellWithinBounds({ kind: 'output', id, chunk }),
+    onProgress: (report) => tell({ kind: 'progress', id, report }),
   };
   try {
     const exit = await runChild(sandbox, whole);

@@ -30,8 +30,8 @@ const LEAVE_MS = 2_000;
  * of a worker with pictures in its buffers this took 8 ms of CPU, and stopped
  * the event loop for 15 ms, once or twice a job.
  *
- * The small process comes with the first run, knows none of our environment
- * but PATH, and is started again by the next run after it has died. Runs that
+ * The small process comes with the first run, knows none of our environment,
+ * and is started again by the next run after it has died. Runs that
  * it had then are `not_started`: no file is to blame.
  */
 export function createLauncher(): Launcher {
@@ -43,7 +43,8 @@ export function createLauncher(): Launcher {
     const child = fork(PROGRAM, [], {
       // Children's output crosses as bytes, not as JSON.
       serialization: 'advanced',
-      env: { PATH: process.env['PATH'] },
+      // Nothing of ours: each child's environment comes with its run.
+      env: {},
       execArgv: [],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });

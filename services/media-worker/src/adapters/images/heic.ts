@@ -56,7 +56,13 @@ export async function openHeic(decoder: HeicDecoder, source: HeicSource): Promis
   return opened;
 }
 
-async function run({ program, sandbox, runChild }: HeicDecoder, args: readonly string[], cwd: string, attempt: number, signal: AbortSignal): Promise<ChildExit> {
+async function run(
+  { program, sandbox, runChild }: HeicDecoder,
+  args: readonly string[],
+  cwd: string,
+  attempt: number,
+  signal: AbortSignal,
+): Promise<ChildExit> {
   try {
     return await runChild(sandbox, { program, args, cwd, signal, stallMs: WALL_MS, wallMs: WALL_MS, limits: LIMITS });
   } catch (error) {
