@@ -20,6 +20,7 @@ import type { Throughput } from './media/throughput.ts';
  * | media.image_vs_per_variant | CPU of a decode for each output at sharp's default effort ÷ ours |
  * | media.image_vs_per_variant_same_effort | the same at our effort |
  * | media.voice_5s, media.voice_60s | CPU of the same ffmpeg arguments from a shell ÷ ours |
+ * | media.voice_5s_vs_spawned, media.voice_60s_vs_spawned | CPU of the same, started by a process as large as the worker ÷ ours |
  * | media.remux | CPU of encoding a clip that plays as it is ÷ ours, which copies it; 30 s of 720p |
  * | media.transcode | CPU of the same ffmpeg arguments from a shell ÷ ours; 10 s of 1080p |
  * | media.transcode_vs_three_runs | CPU of ffprobe and a run for each output ÷ ours |

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,6 +47,14 @@ export async function originalIn(parent: string, input: string): Promise<string>
   const folder = await mkdtemp(join(parent, 'bare-'));
   await copyFile(input, join(folder, 'original'));
   return folder;
+}
+
+/** Runs it again from this process, with the memory that a worker has by then: the usual design, without guards and without anything around it. */
+export async function spawnHere(run: RecordedRun, folder: string): Promise<void> {
+  const child = spawn(run.program, run.args(folder), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  for (const stream of [child.stdout, child.stderr]) stream.resume();
+  const code = await new Promise((resolve, reject) => child.once('error', reject).once('close', resolve));
+  if (code !== 0) throw new Error(`${run.program} ended with code ${String(code)}`);
 }
 
 /** Runs it again, from a shell. */

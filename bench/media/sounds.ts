@@ -4,7 +4,7 @@ import type { Samples } from '../figure.ts';
 import { compare, contest } from './contest.ts';
 import { assertSameBytes } from './equivalence.ts';
 import { INPUTS } from './inputs.ts';
-import { originalIn, recordRun, repeat } from './recorded-run.ts';
+import { originalIn, recordRun, repeat, spawnHere } from './recorded-run.ts';
 import { runAll, startBenchWorker } from './worker.ts';
 
 const NOTES = [
@@ -12,7 +12,7 @@ const NOTES = [
   { name: 'voice_60s', input: INPUTS.note60s, jobs: 4 },
 ] as const;
 
-/** `media.voice_5s`, `media.voice_60s` */
+/** `media.voice_5s`, `media.voice_60s`, and the same against a worker that starts its decoders itself */
 export async function benchSounds(samples: Samples, rounds: number, env: NodeJS.ProcessEnv, inputs: string, work: string): Promise<void> {
   await using worker = await startBenchWorker(env);
   for (const { name, input, jobs } of NOTES) {
@@ -41,6 +41,14 @@ export async function benchSounds(samples: Samples, rounds: number, env: NodeJS.
           }),
       },
       {
+        name: `${name}.spawned`,
+        jobs,
+        prepare: (count) =>
+          Promise.resolve(async () => {
+            for (let index = 0; index < count; index += 1) await spawnHere(run, folder);
+          }),
+      },
+      {
         name: `${name}.ours`,
         jobs,
         async prepare(count) {
@@ -50,5 +58,6 @@ export async function benchSounds(samples: Samples, rounds: number, env: NodeJS.
       },
     ]);
     compare(samples, `media.${name}`, costs, `${name}.bare`, `${name}.ours`, 1.1);
+    compare(samples, `media.${name}_vs_spawned`, costs, `${name}.spawned`, `${name}.ours`, 1.1);
   }
 }
