@@ -16,7 +16,9 @@ import { benchRemux, benchTranscode } from './videos.ts';
 const [inputs = '', ...rest] = process.argv.slice(2);
 const quick = rest.includes('--quick');
 const parts = rest.filter((word) => !word.startsWith('--'));
-const rounds = quick ? 2 : 5;
+/** Enough for the median to hold still on a machine with neighbours; encoding, which takes half a minute a round, gets fewer. */
+const rounds = quick ? 2 : 9;
+const longRounds = quick ? 2 : 5;
 const { env } = process;
 
 const samples = createSamples();
@@ -26,7 +28,7 @@ try {
     images: () => benchImages(samples, rounds, env, inputs),
     sounds: () => benchSounds(samples, rounds, env, inputs, work),
     remux: () => benchRemux(samples, rounds, env, inputs, work),
-    transcode: () => benchTranscode(samples, rounds, env, inputs, work),
+    transcode: () => benchTranscode(samples, longRounds, env, inputs, work),
     noop: () => benchFixedCost(samples, rounds, env, quick ? 100 : 500),
   };
   for (const [part, run] of Object.entries(benchmarks)) {
