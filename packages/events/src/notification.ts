@@ -17,10 +17,44 @@ const notificationFields = {
 
 const example = { userId: '8a5c2f54-93a4-4d26-b1a4-2f3dbd0f6f11', title: 'Family', body: 'You have a new message' };
 
+/** An address that a device opens or loads by itself: never in clear text. */
+const httpsAddress = z
+  .string()
+  .max(2_000)
+  .regex(/^https:\/\/[^\s]+$/, 'expected an address that begins with https://');
+
+/** How a push looks and behaves; every field is optional and mapped to what each platform calls it. */
+export const pushOptions = z.object({
+  /** high wakes the device, normal may wait until it wakes by itself. High if not given. */
+  priority: z.enum(['high', 'normal']).optional(),
+  /** Android's notification channel, which the app has created. */
+  channelId: z.string().min(1).max(200).optional(),
+  /** The number on the app's icon; 0 takes it away. */
+  badge: z.int().min(0).max(99_999).optional(),
+  /** A sound that the app ships; `none` for silence. The platform's usual one if not given. */
+  sound: z.string().min(1).max(200).optional(),
+  /** iOS: the app's extension may change the push before it is shown, to decrypt it for example. */
+  mutableContent: z.boolean().optional(),
+  /** For how long the provider keeps it for a device that is away; 0 is now or never. At most FCM's four weeks. */
+  ttlSeconds: z.int().min(0).max(2_419_200).optional(),
+  /** Pushes with the same id replace each other on the device, "new messages in this chat". Each push is its own if not given. */
+  collapseId: z.string().min(1).max(200).optional(),
+  /** Nothing is shown: the app gets `data` and decides. */
+  dataOnly: z.boolean().optional(),
+  /** What a tap opens in a browser. */
+  link: httpsAddress.optional(),
+  /** A picture that is shown with it. */
+  image: httpsAddress.optional(),
+});
+
 /** Somebody's phone shall show something. */
 export const notificationPush = defineEvent({
   routingKey: 'notification.push',
-  data: z.object({ type: z.literal('push'), ...notificationFields }),
+  data: z.object({
+    type: z.literal('push'),
+    ...notificationFields,
+    push: pushOptions.optional(),
+  }),
   example: { type: 'push', ...example, fcmToken: 'device-token-1', data: { chatId: '42' } },
 });
 

@@ -18,6 +18,7 @@ export type {
   NotificationPorts,
   NotificationRecord,
   PushMessage,
+  PushOptions,
   PushSender,
   SmsSender,
   TextMessage,

@@ -19,6 +19,19 @@ export type Delivery =
   /** The connection was lost or the time ran out after the message went out: it may or may not have been sent. */
   | { readonly outcome: 'ambiguous'; readonly detail: string };
 
+/** How a push looks and behaves; what each field means is said in the event. */
+export interface PushOptions {
+  readonly priority?: 'high' | 'normal' | undefined;
+  readonly channelId?: string | undefined;
+  readonly badge?: number | undefined;
+  readonly sound?: string | undefined;
+  readonly mutableContent?: boolean | undefined;
+  readonly ttlSeconds?: number | undefined;
+  readonly dataOnly?: boolean | undefined;
+  readonly link?: string | undefined;
+  readonly image?: string | undefined;
+}
+
 /** A push to one device. */
 export interface PushMessage {
   readonly token: string;
@@ -28,6 +41,7 @@ export interface PushMessage {
   readonly data: Readonly<Record<string, string>>;
   /** Two pushes with the same key show as one on the device. At most 32 characters of [0-9a-f]. */
   readonly collapseKey: string;
+  readonly options?: PushOptions | undefined;
 }
 
 /** Sends pushes. */

@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto';
 import type { Delivery, PushMessage, PushSender } from '@backhaul/jobs/notification';
 import type { Closeable } from '@backhaul/runtime';
 import { type App, type Credential, deleteApp, initializeApp } from 'firebase-admin/app';
-import { type Message, getMessaging } from 'firebase-admin/messaging';
+import { getMessaging } from 'firebase-admin/messaging';
 import { JWT } from 'google-auth-library';
 import { FcmAgent, type Redirect } from './fcm-agent.ts';
 import { classify, lost, unavailable } from './fcm-answer.ts';
+import { toFcm } from './fcm-message.ts';
 
 /** The one permission that sending needs. */
 const MESSAGING_SCOPE = 'https://www.googleapis.com/auth/firebase.messaging';
@@ -95,16 +96,4 @@ async function sendOnce(agent: FcmAgent, app: App, message: PushMessage, signal:
       return Promise.race([sent, early, aborted]);
     },
   );
-}
-
-/** The collapse key goes where each platform looks for it, so that a resend replaces the first instead of showing twice. */
-function toFcm({ token, title, body, data, collapseKey }: PushMessage): Message {
-  return {
-    token,
-    notification: { title, body },
-    data: { ...data },
-    android: { priority: 'high', collapseKey, notification: { tag: collapseKey } },
-    apns: { headers: { 'apns-priority': '10', 'apns-collapse-id': collapseKey }, payload: { aps: { sound: 'default' } } },
-    webpush: { headers: { Topic: collapseKey, Urgency: 'high' } },
-  };
 }

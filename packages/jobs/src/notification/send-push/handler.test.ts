@@ -175,3 +175,23 @@ test('urgent pushes go before all others', () => {
     typeof sendPush.priority === 'function' ? sendPush.priority({ ...payload, ...(urgent === undefined ? {} : { urgent }) }) : sendPush.priority;
   expect([priority(), priority(false), priority(true)]).toEqual([3, 3, 10]);
 });
+
+test('the options of a push reach the sender, and its collapse id is one key for every push that names it', async () => {
+  const { ports, pushes } = memoryPorts();
+  const push = { badge: 2, ttlSeconds: 60, collapseId: 'chat-42' };
+  await sendPushHandler({ ...payload, push }, testContext(ports));
+  await sendPushHandler({ ...payload, push }, testContext(ports, { messageId: 'message-2' }));
+  await sendPushHandler({ ...payload, userId: 'user-2', push }, testContext(ports, { messageId: 'message-3' }));
+  expect(pushes[0]).toMatchObject({ options: { badge: 2, ttlSeconds: 60 }, collapseKey: expect.stringMatching(/^[0-9a-f]{32}$/) as string });
+  expect(pushes[1]?.collapseKey).toBe(pushes[0]?.collapseKey);
+  expect(pushes[2]?.collapseKey).not.toBe(pushes[0]?.collapseKey);
+});
+
+test('the options count towards the size of a push', async () => {
+  const { ports, pushes } = memoryPorts();
+  const long = { ...payload, data: { text: 'x'.repeat(3_900) } };
+  await expect(sendPushHandler(long, testContext(ports))).resolves.toMatchObject({ status: 'done' });
+  const push = { image: `https://cdn.example.com/${'y'.repeat(200)}` };
+  await expect(sendPushHandler({ ...long, push }, testContext(ports, { messageId: 'message-2' }))).rejects.toMatchObject({ code: 'payload_too_large' });
+  expect(pushes).toHaveLength(1);
+});

@@ -14,20 +14,24 @@ export const sendPushHandler: JobHandler<z.output<typeof sendPush.payload>, Noti
     channel: 'push',
     notification: payload,
     prepare() {
-      const { fcmToken: token, title, body, data = {} } = payload;
+      const { fcmToken: token, title, body, data = {}, push: { collapseId, ...options } = {} } = payload;
       if (token === undefined) return undefined;
-      const sizeBytes = Buffer.byteLength(JSON.stringify({ notification: { title, body }, data }));
+      // Everything that travels counts: a picture's address or a link as much as the body.
+      const sizeBytes = Buffer.byteLength(JSON.stringify({ ...(options.dataOnly === true ? {} : { notification: { title, body } }), data, ...options }));
       if (sizeBytes > maxPushBytes) {
         throw new PermanentFailure(
           'payload_too_large',
-          `title, body and data make ${sizeBytes} bytes; a push holds at most ${maxPushBytes}: send a shorter body, and let the app fetch the rest`,
+          `title, body, data and options make ${sizeBytes} bytes; a push holds at most ${maxPushBytes}: send a shorter body, and let the app fetch the rest`,
         );
       }
       const key = effectKey('push', context.messageId, token);
+      // Hashed as well: a chat's name is nothing for the headers of three providers, and Apple takes no more than 64 bytes.
+      const collapseKey = effectHash(collapseId === undefined ? key : `collapse:${payload.userId}:${collapseId}`);
+      const shape = payload.push === undefined ? {} : { options };
       return {
         key,
         whenUnknown: 'resend-once',
-        send: (signal) => context.ports.push.send({ token, title, body, data, collapseKey: effectHash(key) }, signal),
+        send: (signal) => context.ports.push.send({ token, title, body, data, collapseKey, ...shape }, signal),
       };
     },
   });
