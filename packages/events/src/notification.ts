@@ -15,6 +15,20 @@ const notificationFields = {
   urgent: z.boolean().optional(),
 };
 
+/** What a mail event may carry besides. */
+const mailFields = {
+  /** The name of a mail template; without it the mail is made of title and body. */
+  template: z.string().min(1).max(100).optional(),
+  /** What the template needs; checked by its own schema when the mail is made, so that a new template needs no new bridge. */
+  templateData: z.record(z.string(), z.unknown()).optional(),
+  /** The reader's language tag, such as es-MX. */
+  locale: z.string().max(100).optional(),
+  /** The reader's time zone, such as America/Mexico_City; UTC if not given. */
+  timeZone: z.string().max(100).optional(),
+  /** Whose logo, colours and sender name the mail has. */
+  tenant: z.string().min(1).max(100).optional(),
+};
+
 const example = { userId: '8a5c2f54-93a4-4d26-b1a4-2f3dbd0f6f11', title: 'Family', body: 'You have a new message' };
 
 /** An address that a device opens or loads by itself: never in clear text. */
@@ -61,7 +75,7 @@ export const notificationPush = defineEvent({
 /** Somebody shall get a mail. */
 export const notificationEmail = defineEvent({
   routingKey: 'notification.email',
-  data: z.object({ type: z.literal('email'), ...notificationFields }),
+  data: z.object({ type: z.literal('email'), ...notificationFields, ...mailFields }),
   example: { type: 'email', ...example, email: 'someone@example.com' },
 });
 

@@ -1,6 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { databaseEnv } from '@backhaul/database';
 import { notification, parseAddress } from '@backhaul/jobs/notification';
+import { brandsSchema } from '@backhaul/jobs/templates';
 import { concurrency, redisEnv, workerEnv } from '@backhaul/queue';
 import { port, secret, serviceEnv, text, url } from '@backhaul/runtime';
 import { z } from 'zod';
@@ -43,6 +44,9 @@ export const notificationWorkerConfig = z
     SMTP_FROM: mailbox().optional(),
     /** required: encrypted with a valid certificate or not at all; opportunistic: encrypted if the relay can; off: never. */
     SMTP_TLS: z.enum(['required', 'opportunistic', 'off'], { error: 'expected required, opportunistic or off' }).default('required'),
+
+    /** The looks of mails by tenant, as JSON; see docs/notifications.md. */
+    MAIL_BRANDS: brands().optional(),
 
     /** Twilio's account SID. */
     SMS_API_KEY: text().optional(),
@@ -90,6 +94,22 @@ function privateKey() {
       context.addIssue('expected a private key in PEM (-----BEGIN PRIVATE KEY-----), line breaks may be written as \\n');
       return z.NEVER;
     }
+  });
+}
+
+function brands() {
+  return text().transform((value, context) => {
+    let json: unknown;
+    try {
+      json = JSON.parse(value);
+    } catch {
+      context.addIssue('expected JSON such as {"default":{"name":"Chat","color":"#1f6feb"}}');
+      return z.NEVER;
+    }
+    const parsed = brandsSchema.safeParse(json);
+    if (parsed.success) return parsed.data;
+    context.addIssue(parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '));
+    return z.NEVER;
   });
 }
 

@@ -35,7 +35,7 @@ await runService('notification-worker', { env: process.env, config: notification
       queue: notification,
       jobs: notificationJobs,
       handlers: notificationHandlers,
-      ports: createPorts({ channels, database, log, metrics }),
+      ports: createPorts({ channels, database, log, metrics, brands: config.MAIL_BRANDS }),
       redis: redisOptions(config),
       prefix: config.QUEUE_PREFIX,
       ledger: createJobLedger(database),

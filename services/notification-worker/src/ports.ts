@@ -1,5 +1,6 @@
 import { type Database, createEffects } from '@backhaul/database';
 import type { Delivery, NotificationPorts } from '@backhaul/jobs/notification';
+import type { MailBrands } from '@backhaul/jobs/templates';
 import type { Logger, Metrics } from '@backhaul/runtime';
 import { createPgNotificationLog } from './adapters/pg-notification-log.ts';
 import type { Channels } from './channels.ts';
@@ -10,11 +11,13 @@ export function createPorts({
   database,
   log,
   metrics,
+  brands,
 }: {
   channels: Channels;
   database: Database;
   log: Logger;
   metrics: Metrics;
+  brands?: MailBrands | undefined;
 }): NotificationPorts {
   const requests = metrics.counter('provider_requests_total', 'Messages given to a provider, by what it answered', ['provider', 'outcome']);
   const durations = metrics.seconds('provider_request_seconds', 'How long a provider took to answer', ['provider']);
@@ -33,5 +36,6 @@ export function createPorts({
     sms: measured('sms', channels.sms.port),
     notifications: createPgNotificationLog(database, log),
     effects: createEffects(database),
+    ...(brands === undefined ? {} : { brands }),
   };
 }

@@ -1,3 +1,5 @@
+import type { MailBrands } from './templates/index.ts';
+
 /**
  * What a provider said about one message; a closed list, so that every answer
  * has a decision. Adapters resolve with one of these and do not throw: only
@@ -58,6 +60,8 @@ export interface MailMessage {
   readonly subject: string;
   readonly text: string;
   readonly html: string;
+  /** The sender's name beside the address, if it is not the usual one. One line. */
+  readonly fromName?: string;
   /** Left side of the Message-ID, the same on every try: receivers and relays recognise the copy by it. */
   readonly messageIdLeft: string;
 }
@@ -119,4 +123,6 @@ export interface NotificationPorts {
   readonly sms: SmsSender;
   readonly notifications: NotificationLog;
   readonly effects: EffectLedger;
+  /** The looks of mails by tenant; plain ones if not given. */
+  readonly brands?: MailBrands;
 }

@@ -89,9 +89,9 @@ export function createSmtpMailer(options: SmtpOptions): Mailer & Closeable {
 }
 
 /** From a fixed set of plain strings; nothing of a payload reaches nodemailer as an object. */
-function compose({ to, subject, text, html, messageIdLeft }: MailMessage, from: SmtpOptions['from'], domain: string) {
+function compose({ to, subject, text, html, messageIdLeft, fromName }: MailMessage, from: SmtpOptions['from'], domain: string) {
   return {
-    from: { name: from.name, address: from.address },
+    from: { name: fromName ?? from.name, address: from.address },
     to: { name: '', address: to },
     envelope: { from: from.address, to: [to] },
     messageId: `<${messageIdLeft}@${domain}>`,

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { effectHash, effectKey } from '../effect-key.ts';
 import { notify } from '../notify.ts';
 import type { NotificationPorts } from '../ports.ts';
+import { brandOf } from '../templates/index.ts';
 import { parseAddress } from './address.ts';
 import type { sendEmail } from './job.ts';
 import { renderMail } from './render.ts';
@@ -17,7 +18,13 @@ export const sendEmailHandler: JobHandler<z.output<typeof sendEmail.payload>, No
       const to = parseAddress(payload.email);
       if (to === undefined) throw new PermanentFailure('invalid_address', 'the email address is not one plain address such as someone@example.com');
       const key = effectKey('email', context.messageId, to);
-      const mail = { to, ...renderMail(payload), messageIdLeft: effectHash(key) };
+      const brand = brandOf(context.ports.brands, payload.tenant);
+      const mail = {
+        to,
+        ...renderMail(payload, brand),
+        messageIdLeft: effectHash(key),
+        ...(brand.senderName === undefined ? {} : { fromName: brand.senderName }),
+      };
       return { key, whenUnknown: 'resend-once', send: (signal) => context.ports.mailer.send(mail, signal) };
     },
   });

@@ -1,0 +1,87 @@
+/** What the mails say in English: the catalog that the others are held against. ICU message format; user text comes in as values only. */
+export const en = {
+  'footer.reason': 'You get this mail because you have an account at {brand}.',
+  'footer.help': 'Help and contact',
+  moment: '{at, time, moment}',
+  'button.hint': 'If the button does not work, open this address:',
+
+  'welcome.subject': 'Welcome to {brand}',
+  'welcome.preheader': 'Your account is ready.',
+  'welcome.heading': 'Welcome, {name}!',
+  'welcome.intro': 'Your account is ready. Add a picture, find your friends, and send the first message.',
+  'welcome.action': 'Open {brand}',
+  'welcome.closing': 'If you did not create this account, you can ignore this mail.',
+
+  'passwordReset.subject': 'Reset your password',
+  'passwordReset.preheader': 'The link is valid until {until, time, moment}.',
+  'passwordReset.heading': 'Reset your password',
+  'passwordReset.intro': 'Hello {name}, somebody asked for a new password for your account. Choose it with the button below.',
+  'passwordReset.action': 'Choose a new password',
+  'passwordReset.valid': 'The link works once, and until {until, time, moment}.',
+  'passwordReset.closing': 'If it was not you, ignore this mail: your password stays as it is.',
+
+  'otp.subject': '{code} is your code',
+  'otp.preheader': 'Valid for {minutes, plural, one {# minute} other {# minutes}}.',
+  'otp.heading': 'Your code',
+  'otp.intro': 'Enter this code to confirm that it is you:',
+  'otp.valid': 'It is valid for {minutes, plural, one {# minute} other {# minutes}}.',
+  'otp.closing': 'Never pass it on: nobody from {brand} will ask you for it.',
+
+  'newSignIn.subject': 'New sign-in to your account',
+  'newSignIn.preheader': '{device}, {at, time, moment}',
+  'newSignIn.heading': 'New sign-in',
+  'newSignIn.intro': 'Hello {name}, your account was used to sign in on a device that we did not know.',
+  'newSignIn.device': 'Device',
+  'newSignIn.place': 'Place',
+  'newSignIn.at': 'Time',
+  'newSignIn.ip': 'IP address',
+  'newSignIn.action': 'Check my devices',
+  'newSignIn.closing': 'Was it you? Then there is nothing to do. If not, sign that device out and change your password now.',
+
+  'missedMessages.subject': '{count, plural, one {# new message} other {# new messages}} in {brand}',
+  'missedMessages.preheader': 'From {chats, plural, one {# chat} other {# chats}}',
+  'missedMessages.heading': '{count, plural, one {You have # new message} other {You have # new messages}}',
+  'missedMessages.intro': 'Hello {name}, this came in since {since, time, moment}:',
+  'missedMessages.unread': '{count, plural, one {# message} other {# messages}}',
+  'missedMessages.action': 'Read them',
+  'missedMessages.more': '{count, plural, one {and # more chat} other {and # more chats}}',
+
+  'weeklySummary.subject': 'Your week in {brand}',
+  'weeklySummary.preheader': '{sent, plural, one {# message sent} other {# messages sent}}',
+  'weeklySummary.heading': 'Your week, {name}',
+  'weeklySummary.intro': '{from, date, day} to {to, date, day}',
+  'weeklySummary.sent': '{count, plural, one {message sent} other {messages sent}}',
+  'weeklySummary.received': '{count, plural, one {message received} other {messages received}}',
+  'weeklySummary.media': '{count, plural, one {picture or video} other {pictures and videos}}',
+  'weeklySummary.action': 'Open {brand}',
+  'weeklySummary.closing': 'You can switch this mail off in the settings.',
+
+  'mediaReady.subject': '{file} is ready',
+  'mediaReady.preheader': 'Have a look.',
+  'mediaReady.heading': 'Your upload is ready',
+  'mediaReady.intro': '{file} has been processed and can be seen in the chat.',
+  'mediaReady.picture': 'Preview of {file}',
+  'mediaReady.action': 'Open the chat',
+
+  'mediaFailed.subject': '{file} could not be processed',
+  'mediaFailed.preheader': 'Please send it again.',
+  'mediaFailed.heading': 'Your upload could not be processed',
+  'mediaFailed.intro': 'Please try another file, or save this one in another format and send it again.',
+  'mediaFailed.file': 'File',
+  'mediaFailed.reason': 'Reason',
+  'mediaFailed.at': 'Sent',
+  'mediaFailed.action': 'Open the chat',
+
+  'adminAlert.subject': '{severity, select, critical {Critical} warning {Warning} other {Information}}: {summary}',
+  'adminAlert.preheader': '{service}, {at, time, moment}',
+  'adminAlert.severity': 'Severity',
+  'adminAlert.level': '{severity, select, critical {Critical} warning {Warning} other {Information}}',
+  'adminAlert.service': 'Service',
+  'adminAlert.at': 'Since',
+  'adminAlert.action': 'Open the dashboard',
+
+  'generic.subject': 'Notification',
+} as const;
+
+/** The name of a text. */
+export type MessageKey = keyof typeof en;
