@@ -12,6 +12,7 @@ import { deadLetterRoutes } from './routes/dead-letters.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { queueRoutes } from './routes/queues.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
+import { templateRoutes } from './routes/templates.ts';
 
 await runService('ops-api', { env: process.env, config: opsApiConfig }, ({ config, log, metrics, http, onStop }) => {
   const database = onStop(
@@ -47,6 +48,7 @@ await runService('ops-api', { env: process.env, config: opsApiConfig }, ({ confi
     jobRoutes({ jobs, effects: createEffects(database), deadLetters, inspector }),
     deadLetterRoutes({ deadLetters, replay, authorized: requireToken(config.OPS_TOKEN) }),
     scheduleRoutes({ scheduled: catalog.scheduled, runs: createJobRuns(database) }),
+    templateRoutes(),
     answerErrors,
   );
   exportFleetMetrics({ metrics, inspector, deadLetters, log });
