@@ -1,3 +1,4 @@
+import { brandOf, renderTemplate } from '@backhaul/jobs/templates';
 import type { MailMessage, Mailer } from '@backhaul/jobs/notification';
 import { type Action, type Effect, freePort } from '@backhaul/testing';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -123,4 +124,19 @@ test('with SMTP_TLS=opportunistic a mail is encrypted if the relay can, and goes
   const plain = (await servers.channels({ SMTP_TLS: 'opportunistic' })).mail.port;
   await servers.fakes.script('smtp', [{ match: { step: 'ehlo' }, action: { status: 250, body: 'no-starttls' } }]);
   await expect(plain.send(message, never)).resolves.toMatchObject({ outcome: 'sent' });
+});
+
+test('F-21: a mail from a template arrives as it was made: long lines, names in other scripts, and a sender name of its own', async () => {
+  const file = `Übersicht 報告 אמא \r\nBcc: eve@example.com ${'long '.repeat(30)}`;
+  const mail = renderTemplate(
+    'media-ready',
+    { file, url: `https://chat.example/${'x'.repeat(1_500)}` },
+    { locale: 'de', brand: brandOf(undefined, undefined) },
+  );
+  if ('code' in mail) throw new Error(mail.detail);
+  await expect(mailer.send({ ...message, ...mail, fromName: 'Acmé, Inc. 報告' }, never)).resolves.toMatchObject({ outcome: 'sent' });
+  const [sent] = await mails();
+  expect(sent).toMatchObject({ to: ['ann@example.com'], from: 'no-reply@backhaul.example', subject: mail.subject, hasText: true, hasHtml: true });
+  expect(String(sent?.['text']).trimEnd()).toBe(mail.text.slice(0, 2_000).trimEnd());
+  expect(headersOf(sent).filter((line) => /^bcc:/i.test(line))).toEqual([]);
 });
