@@ -46,6 +46,19 @@ test('a push arrives with its data, and with the collapse key where each platfor
   expect(delivery).toEqual({ outcome: 'sent', providerId: effect?.['messageId'] });
 });
 
+test('the options arrive in the words of each platform', async () => {
+  await push.send({ ...message, options: { ttlSeconds: 60, badge: 3, mutableContent: true, channelId: 'family' } }, never);
+  await push.send({ ...message, token: 'device-2', options: { dataOnly: true } }, never);
+  const [shown, silent] = (await servers.fakes.effects({ service: 'fcm', kind: 'push' })).map((effect) => effect['message']);
+  expect(shown).toMatchObject({
+    android: { ttl: '60s', notification: { channel_id: 'family', notification_count: 3 } },
+    apns: { payload: { aps: { badge: 3, 'mutable-content': 1 } } },
+    webpush: { headers: { TTL: '60' } },
+  });
+  expect(silent).not.toHaveProperty('notification');
+  expect(silent).toMatchObject({ apns: { headers: { 'apns-push-type': 'background' }, payload: { aps: { 'content-available': 1 } } } });
+});
+
 test('many pushes share one access token and one connection', async () => {
   const own = (await servers.channels()).push.port;
   const before = (await servers.fakes.traffic()).fcm.connections;
