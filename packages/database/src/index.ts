@@ -13,6 +13,7 @@ export { createHolds, type Holds } from './holds.ts';
 export { type HistoryEntry, type StoredError } from './history.ts';
 export { createEffects, type EffectClaim, type EffectRow, type Effects } from './effects.ts';
 export { databaseEnv } from './env.ts';
+export { explain, type Explanation } from './explain.ts';
 export { createJobLedger, type JobLedger, type StartedJob } from './job-ledger.ts';
 export { createJobRuns, type JobRuns } from './job-runs.ts';
 export { createJobs, recordJobs, type JobRow, type JobStatus, type Jobs, type NewJob, type OpenJob, type RecordOutcome } from './jobs.ts';

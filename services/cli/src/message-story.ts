@@ -1,4 +1,4 @@
-import { type DeadLetter, type EffectRow, type JobRow, createDeadLetters, createEffects, createJobs } from '@backhaul/database';
+import { type DeadLetter, type EffectRow, type Explanation, type JobRow, createDeadLetters, createEffects, createJobs } from '@backhaul/database';
 import type { Connections } from './connections.ts';
 import { EXIT, type ExitCode } from './exit-codes.ts';
 import { duration, printable, table } from './terminal.ts';
@@ -79,6 +79,22 @@ export function storyText(story: MessageStory): string {
     table(
       ['time', 'after', 'event', 'detail'],
       ordered.map(({ at, what, detail }) => [at.toISOString(), `+${duration(at.getTime() - first)}`, what, detail]),
+    ),
+  ].join('\n');
+}
+
+/** An explanation for people: what decided first, then what happened, in order. */
+export function explanationText({ messageId, userId, job, state, rule, steps }: Explanation): string {
+  return [
+    `message  ${printable(messageId)}`,
+    `user     ${printable(userId ?? '–')}`,
+    `job      ${printable(job ?? 'none: the bridge could not make one of it')}`,
+    `state    ${state}`,
+    `rule     ${printable(rule ?? 'nothing is decided yet')}`,
+    '',
+    table(
+      ['time', 'step', 'what happened'],
+      steps.map(({ at, stage, says }) => [at.toISOString(), stage, says]),
     ),
   ].join('\n');
 }

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createConnection, declareTopology } from '@backhaul/broker';
-import { type NewJob, createChatTables, createDeadLetters, createJobLedger, createJobs } from '@backhaul/database';
+import { type NewJob, createChatTables, createDeadLetters, createEffects, createJobLedger, createJobs } from '@backhaul/database';
 import { createProducer, redisOptions } from '@backhaul/queue';
 import { silentLogger } from '@backhaul/runtime';
 import { freePort, sharedStack } from '@backhaul/testing';
@@ -107,6 +107,25 @@ test('jobs shows a message’s whole history: 0 when it was done, 1 when it is d
   await deadJob('dead-1');
   expect(await run(['jobs', 'dead-1'])).toMatchObject({ code: 1, answer: { state: 'dead', deadLetters: [{ reason: 'corrupt' }] } });
   expect(await run(['jobs', 'nobody'])).toMatchObject({ code: 4, answer: { error: 'not_found' } });
+});
+
+test('explain tells what decided and every step in order, without contents, and nothing about another user’s message', async () => {
+  await createJobs(world.database).record([{ ...newJob('explain-1'), queue: 'notification', payloadJson: '{"userId":"ann","body":"secret words"}' }]);
+  const ledger = createJobLedger(world.database);
+  await ledger.start('explain-1', 'test');
+  const effects = createEffects(world.database);
+  const claim = await effects.claim('push:explain-1', { messageId: 'explain-1', leaseMs: 60_000 });
+  if (claim.state !== 'claimed') throw new Error(`expected claimed, got ${claim.state}`);
+  await effects.confirm('push:explain-1', claim.token, 'provider-7');
+  await ledger.finish('explain-1', 1, { status: 'done', result: { channel: 'push' } });
+  const told = await run(['explain', 'explain-1', '--user', 'ann']);
+  expect(told).toMatchObject({ code: 0, answer: { userId: 'ann', state: 'done', rule: 'sent' } });
+  const steps = told.answer['steps'] as { stage: string; says: string }[];
+  expect(steps.map(({ stage }) => stage).toSorted()).toEqual(['answered', 'claimed', 'ended', 'recorded', 'started']);
+  expect(steps.find(({ stage }) => stage === 'answered')?.says).toContain('provider-7');
+  expect(JSON.stringify(told.answer)).not.toContain('secret words');
+  expect(await run(['explain', 'explain-1', '--user', 'bob'])).toMatchObject({ code: 4, answer: { error: 'not_found' } });
+  expect(await run(['explain', 'nobody'])).toMatchObject({ code: 4 });
 });
 
 test('a dead job that is tried again is open in the record and in its queue; a second time is refused', async () => {

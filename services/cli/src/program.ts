@@ -2,7 +2,7 @@ import { queues } from '@backhaul/jobs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { listDeadLetters, retryDeadLetters, showDeadLetter } from './commands/dead-letters.ts';
 import { doctor } from './commands/doctor.ts';
-import { showJob, showQueues, showStatus } from './commands/look-up.ts';
+import { explainMessage, showJob, showQueues, showStatus } from './commands/look-up.ts';
 import { publish } from './commands/publish.ts';
 import { type Connections, createConnections } from './connections.ts';
 import type { Environment } from './environment.ts';
@@ -148,6 +148,9 @@ function createProgram({
   command(program, 'jobs <message-id>', 'the whole history of one message').action((messageId: string) =>
     choose((connections, terminal) => showJob(connections, terminal, messageId)),
   );
+  command(program, 'explain <message-id>', 'why a message was sent, waits, or was not sent, step by step, without its contents')
+    .option('--user <id>', 'only if it is this user’s')
+    .action((messageId: string, flags: { user?: string }) => choose((connections, terminal) => explainMessage(connections, terminal, messageId, flags.user)));
   command(program, 'doctor', 'look at everything the fleet needs, and say how to mend what is wrong').action(() => choose(doctor));
 
   const dlq = command(program, 'dlq', 'dead letters: what could not be done');

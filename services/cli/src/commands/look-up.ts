@@ -1,8 +1,8 @@
-import { createDeadLetters, createJobs } from '@backhaul/database';
+import { createDeadLetters, createJobs, explain } from '@backhaul/database';
 import { withDeadline } from '@backhaul/runtime';
 import type { Connections } from '../connections.ts';
 import { CommandFailure, EXIT, type ExitCode, failureOf } from '../exit-codes.ts';
-import { exitCodeOf, findStory, stateOf, storyDocument, storyText } from '../message-story.ts';
+import { exitCodeOf, explanationText, findStory, stateOf, storyDocument, storyText } from '../message-story.ts';
 import { type Terminal, duration, table } from '../terminal.ts';
 
 const LOOK_TIMEOUT_MS = 10_000;
@@ -14,6 +14,20 @@ export async function showJob(connections: Connections, terminal: Terminal, mess
     throw new CommandFailure(EXIT.notFound, 'not_found', `nothing is known of ${messageId}: it never came, or it was done so long ago that it was pruned`);
   terminal.answer(storyDocument(story), () => storyText(story));
   return exitCodeOf(stateOf(story));
+}
+
+/** `backhaul explain <message-id>`: what decided, and every step from the record to the provider's answer. 0 also for what is dead: the question was answered. */
+export async function explainMessage(connections: Connections, terminal: Terminal, messageId: string, userId: string | undefined): Promise<ExitCode> {
+  const story = await findStory(connections, messageId);
+  const explanation = story === undefined ? undefined : explain(story, userId);
+  if (explanation === undefined)
+    throw new CommandFailure(
+      EXIT.notFound,
+      'not_found',
+      `nothing is known of ${messageId}${userId === undefined ? '' : ` for user ${userId}`}: it never came, or it was done so long ago that it was pruned`,
+    );
+  terminal.answer(explanation, () => explanationText(explanation));
+  return EXIT.ok;
 }
 
 /** `backhaul queues`: what each Bull queue holds now. */

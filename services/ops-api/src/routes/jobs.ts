@@ -1,4 +1,4 @@
-import type { DeadLetters, Effects, Jobs } from '@backhaul/database';
+import { type DeadLetters, type Effects, type Jobs, explain } from '@backhaul/database';
 import { queues } from '@backhaul/jobs';
 import type { Inspector } from '@backhaul/queue';
 import { withDeadline } from '@backhaul/runtime';
@@ -10,6 +10,8 @@ import { pageSize, queueName } from './parameters.ts';
 
 /** Messages never get longer ids: the bridge replaces those by their hash. */
 const messageParameters = z.object({ messageId: z.string().min(1).max(512) });
+
+const explainQuery = z.strictObject({ user: z.string().min(1).max(200).optional() });
 
 const OPEN = ['queued', 'active', 'retrying'] as const;
 const listQuery = z.strictObject({
@@ -30,6 +32,7 @@ export interface JobRoutesOptions {
 /**
  * `GET /v1/jobs`: the open jobs, a page at a time, in message id order.
  * `GET /v1/jobs/:messageId`: everything that is known of one message: row, history, effects, dead letters, and how far it is.
+ * `GET /v1/explain/:messageId?user=`: what decided and every step in order, without contents.
  */
 export function jobRoutes(options: JobRoutesOptions): Router {
   const router = Router();
@@ -55,6 +58,16 @@ export function jobRoutes(options: JobRoutesOptions): Router {
         ? await withDeadline('asking for the progress', 1_000, options.inspector.progress(job.queue, messageId)).catch(() => undefined)
         : undefined;
     response.json({ messageId, job: job ?? null, progress: progress ?? null, effects, deadLetters: deadLetters.map(summaryOf) });
+  });
+  router.get('/v1/explain/:messageId', async (request, response) => {
+    const { messageId } = parse(messageParameters, request.params);
+    const { user } = parse(explainQuery, request.query);
+    const job = await options.jobs.find(messageId);
+    const [effects, deadLetters] = await Promise.all([options.effects.of(messageId), options.deadLetters.of(messageId)]);
+    const explanation = explain({ messageId, job: job ?? null, effects, deadLetters }, user);
+    if (explanation === undefined)
+      throw new HttpError(404, 'not_found', `messageId: nothing is known of ${messageId}${user === undefined ? '' : ` for user ${user}`}`);
+    response.json(explanation);
   });
   return router;
 }

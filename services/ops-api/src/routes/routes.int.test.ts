@@ -74,6 +74,16 @@ async function record(messageId: string, end?: 'dead') {
   return (await createDeadLetters(world.database).of(messageId))[0]?.id ?? 0;
 }
 
+test('a message is explained with the rule that decided, and without its contents', async () => {
+  await record('explained', 'dead');
+  const told = await ask('/v1/explain/explained');
+  expect(told).toMatchObject({ status: 200, body: { state: 'dead', rule: 'invalid_number', job: 'notification.send-sms' } });
+  expect(JSON.stringify(told.body)).not.toContain('+15005550006');
+  expect(await ask('/v1/explain/explained?user=somebody')).toMatchObject({ status: 404 });
+  expect(await ask('/v1/explain/never-came')).toMatchObject({ status: 404, body: { error: 'not_found' } });
+  expect(await ask('/v1/explain/explained?who=ann')).toMatchObject({ status: 400, body: { error: 'invalid_request' } });
+});
+
 test('a job is shown with its history, effects and dead letters', async () => {
   await record('ops-1', 'dead');
   expect(await ask('/v1/jobs/ops-1')).toMatchObject({
