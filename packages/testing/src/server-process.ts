@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { descendantsOf, killGroup, sweepPidFile, writePidFile } from './process-identity.ts';
+import { descendantsOf, identify, isAlive, killGroup, sweepPidFile, writePidFile } from './process-identity.ts';
 import { endWithThisProcess } from './reaper.ts';
 
 /** One server of a stack, for tests that stop, kill and restart it. */
@@ -49,6 +49,9 @@ export type ServerRecipe = {
   reapSignal?: 'KILL' | 'QUIT' | 'TERM';
   wipe: () => Promise<void>;
 };
+
+/** The kernel takes a killed process away within milliseconds, on a busy machine within tenths of a second. */
+const KILLED_MS = 5_000;
 
 /** Make the control of a server that is not running yet. Sweeps what a crashed run left of it. */
 export function controlServer(recipe: ServerRecipe): ServerControl {
@@ -124,13 +127,16 @@ export function controlServer(recipe: ServerRecipe): ServerControl {
   async function kill(): Promise<void> {
     const pid = child?.pid;
     child?.ref();
-    if (pid !== undefined) {
-      // Postgres' backends are groups of their own and outlive the postmaster for a moment, in which a new
-      // one would refuse to start on their shared memory.
-      const descendants = descendantsOf(pid);
-      for (const one of [pid, ...descendants]) killGroup(one, 'SIGKILL');
-    }
+    if (pid === undefined) return exited;
+    // Stopped first: a backend that it forks between the look and the kill would be missed.
+    killGroup(pid, 'SIGSTOP');
+    // Postgres' backends are groups of their own and outlive the postmaster for a moment, in which a new
+    // one would refuse to start on their shared memory.
+    const descendants = descendantsOf(pid).flatMap((one) => identify(one) ?? []);
+    for (const one of [pid, ...descendants.map((descendant) => descendant.pid)]) killGroup(one, 'SIGKILL');
     await exited;
+    const deadline = performance.now() + KILLED_MS;
+    while (descendants.some(isAlive) && performance.now() < deadline) await delay(5);
   }
 
   return {
