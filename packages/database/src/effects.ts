@@ -5,8 +5,8 @@ import type { Database } from './database.ts';
 export type EffectClaim =
   /** Nobody has tried: make the effect, then `confirm` or `release` with this token. */
   | { readonly state: 'claimed'; readonly token: string }
-  /** An earlier try claimed it, its lease ran out, and whether it made the effect is unknown. Claimed again with this token; the caller's policy decides. */
-  | { readonly state: 'ambiguous'; readonly token: string }
+  /** An earlier try claimed it, its lease ran out, and whether it made the effect is unknown. First claimed at `claimedAt`, now again with this token; the caller's policy decides. */
+  | { readonly state: 'ambiguous'; readonly token: string; readonly claimedAt: Date }
   /** Another worker is at it until `leaseUntil`. */
   | { readonly state: 'busy'; readonly leaseUntil: Date }
   /** It was made; `providerId` is what the provider called it. */
@@ -44,14 +44,14 @@ export function createEffects(database: Database): Effects {
     async claim(key, { messageId, leaseMs }) {
       const token = randomUUID();
       // One statement: two workers that claim at the same moment are ordered by the row's lock, and one of them sees the other's lease.
-      const { rows } = await database.query<{ state: string; token: string; fresh: boolean; lease_until: Date; provider_id: string | null }>(
+      const { rows } = await database.query<{ state: string; token: string; fresh: boolean; lease_until: Date; provider_id: string | null; created_at: Date }>(
         `INSERT INTO backhaul.effects AS e (effect_key, message_id, state, attempt_token, lease_until)
          VALUES ($1, $2, 'claimed', $3, now() + $4 * interval '1 millisecond')
          ON CONFLICT (effect_key) DO UPDATE SET
            attempt_token = CASE WHEN e.state = 'claimed' AND e.lease_until < now() THEN excluded.attempt_token ELSE e.attempt_token END,
            lease_until   = CASE WHEN e.state = 'claimed' AND e.lease_until < now() THEN excluded.lease_until ELSE e.lease_until END,
            updated_at    = CASE WHEN e.state = 'claimed' AND e.lease_until < now() THEN now() ELSE e.updated_at END
-         RETURNING state, attempt_token AS token, (xmax = 0) AS fresh, lease_until, provider_id`,
+         RETURNING state, attempt_token AS token, (xmax = 0) AS fresh, lease_until, provider_id, created_at`,
         [key, messageId, token, leaseMs],
       );
       const row = rows[0];
@@ -63,7 +63,7 @@ export function createEffects(database: Database): Effects {
           return { state: 'unknown' };
         case 'claimed':
           if (row.token !== token) return { state: 'busy', leaseUntil: row.lease_until };
-          return { state: row.fresh ? 'claimed' : 'ambiguous', token };
+          return row.fresh ? { state: 'claimed', token } : { state: 'ambiguous', token, claimedAt: row.created_at };
         default:
           throw new Error(`the effects ledger holds the state ${row.state}, which this version does not know`);
       }

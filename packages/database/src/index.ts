@@ -12,6 +12,7 @@ export { createDeadLetters, type DeadLetter, type DeadLetters, type PoisonMessag
 export { createHolds, type Holds } from './holds.ts';
 export { type HistoryEntry, type StoredError } from './history.ts';
 export { createEffects, type EffectClaim, type EffectRow, type Effects } from './effects.ts';
+export { createSmsGuard, type SmsGuard } from './sms-guard.ts';
 export { databaseEnv } from './env.ts';
 export { explain, type Explanation } from './explain.ts';
 export { createJobLedger, type JobLedger, type StartedJob } from './job-ledger.ts';

@@ -41,6 +41,15 @@ export async function pruneFinished(database: Database, options: { olderThanMs: 
     effects += rowCount;
     if (rowCount < options.batchSize) break;
   }
+  // Longer than any window of a limit: the row says nothing any more. Opt-outs are kept for good.
+  while (!options.signal?.aborted) {
+    const { rowCount } = await database.query(
+      `DELETE FROM backhaul.sms_limits WHERE ctid = ANY(ARRAY(
+         SELECT ctid FROM backhaul.sms_limits WHERE updated_at < now() - $1 * interval '1 millisecond' LIMIT $2 FOR UPDATE SKIP LOCKED))`,
+      [options.olderThanMs, options.batchSize],
+    );
+    if (rowCount < options.batchSize) break;
+  }
   return {
     jobs,
     effects,

@@ -29,6 +29,16 @@ const mailFields = {
   tenant: z.string().min(1).max(100).optional(),
 };
 
+/** What a text message's event may carry besides. */
+const smsFields = {
+  /** What it is for: codes go first, expire after five minutes and have the tightest limit per number. `general` if not given. */
+  class: z.enum(['otp', 'two_factor', 'alert', 'general']).optional(),
+  /** Not sent at or after this moment. */
+  expiresAt: z.iso.datetime({ offset: true }).optional(),
+  /** The same, counted from when the event was accepted. */
+  expiresInMs: z.int().min(1_000).max(604_800_000).optional(),
+};
+
 const example = { userId: '8a5c2f54-93a4-4d26-b1a4-2f3dbd0f6f11', title: 'Family', body: 'You have a new message' };
 
 /** An address that a device opens or loads by itself: never in clear text. */
@@ -82,6 +92,6 @@ export const notificationEmail = defineEvent({
 /** Somebody shall get a text message. */
 export const notificationSms = defineEvent({
   routingKey: 'notification.sms',
-  data: z.object({ type: z.literal('sms'), ...notificationFields }),
+  data: z.object({ type: z.literal('sms'), ...notificationFields, ...smsFields }),
   example: { type: 'sms', ...example, phoneNumber: '+15005550006' },
 });

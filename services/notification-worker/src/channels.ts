@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import type { Mailer, PushSender, SmsSender } from '@backhaul/jobs/notification';
+import type { Mailer, PushSender, SmsPolicy, SmsSender } from '@backhaul/jobs/notification';
 import type { Check, Closeable } from '@backhaul/runtime';
 import { createFcmPush } from './adapters/fcm-push.ts';
 import { createHttpSms } from './adapters/http-sms.ts';
@@ -22,11 +22,12 @@ export interface Channels {
   readonly push: Channel<PushSender>;
   readonly mail: Channel<Mailer>;
   readonly sms: Channel<SmsSender>;
+  readonly smsPolicy: SmsPolicy;
 }
 
 /** Makes the channels that the configuration describes. Opens no connection. */
 export async function createChannels(config: NotificationWorkerConfig): Promise<Channels> {
-  return { push: await pushChannel(config), mail: mailChannel(config), sms: smsChannel(config) };
+  return { push: await pushChannel(config), mail: mailChannel(config), sms: smsChannel(config), smsPolicy: smsPolicy(config) };
 }
 
 async function pushChannel(config: NotificationWorkerConfig): Promise<Channel<PushSender>> {
@@ -54,11 +55,27 @@ function smsChannel(config: NotificationWorkerConfig): Channel<SmsSender> {
   return { port: createHttpSms({ baseUrl: config.SMS_BASE_URL, accountSid, secret: token, from }), check: reachable(hostOf(address), portOf(address)) };
 }
 
+function smsPolicy(config: NotificationWorkerConfig): SmsPolicy {
+  return {
+    defaultCountry: config.SMS_DEFAULT_COUNTRY,
+    maxSegments: config.SMS_MAX_SEGMENTS,
+    perHour: {
+      otp: config.SMS_CODES_PER_HOUR,
+      two_factor: config.SMS_CODES_PER_HOUR,
+      alert: config.SMS_ALERTS_PER_HOUR,
+      general: config.SMS_GENERAL_PER_HOUR,
+    },
+  };
+}
+
 /** A port that refuses every message; it fits each channel. */
 function unconfigured(channel: string, missing: string): Channel<PushSender & Mailer & SmsSender> {
   return {
     missing,
-    port: { send: async () => ({ outcome: 'unconfigured', detail: `this worker has no ${channel} channel: set ${missing}, then replay the dead letter` }) },
+    port: {
+      send: async () => ({ outcome: 'unconfigured', detail: `this worker has no ${channel} channel: set ${missing}, then replay the dead letter` }),
+      list: async () => ({ outcome: 'unreadable', detail: `this worker has no ${channel} channel` }),
+    },
   };
 }
 

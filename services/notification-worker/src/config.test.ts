@@ -77,3 +77,9 @@ test('a mail password never travels in clear text in production', () => {
   expect(problems({ ...env, NODE_ENV: 'production' })).toHaveProperty('SMTP_TLS');
   expect(problems(env)).toEqual({});
 });
+
+test('numbers without a plus sign are read in a country that exists, or in none', () => {
+  expect(loadConfig(notificationWorkerConfig, base).SMS_DEFAULT_COUNTRY).toBeUndefined();
+  expect(loadConfig(notificationWorkerConfig, { ...base, SMS_DEFAULT_COUNTRY: 'DE' }).SMS_DEFAULT_COUNTRY).toBe('DE');
+  expect(problems({ SMS_DEFAULT_COUNTRY: 'Germany' })).toEqual({ SMS_DEFAULT_COUNTRY: 'expected a country such as DE' });
+});

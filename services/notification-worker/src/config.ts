@@ -1,9 +1,9 @@
 import { createPrivateKey } from 'node:crypto';
 import { databaseEnv } from '@backhaul/database';
-import { notification, parseAddress } from '@backhaul/jobs/notification';
+import { isSupportedCountry, notification, parseAddress } from '@backhaul/jobs/notification';
 import { brandsSchema } from '@backhaul/jobs/templates';
 import { concurrency, redisEnv, workerEnv } from '@backhaul/queue';
-import { port, secret, serviceEnv, text, url } from '@backhaul/runtime';
+import { integer, port, secret, serviceEnv, text, url } from '@backhaul/runtime';
 import { z } from 'zod';
 
 /**
@@ -58,6 +58,16 @@ export const notificationWorkerConfig = z
       .optional(),
     /** The provider, or another one that speaks its API. */
     SMS_BASE_URL: url('https', 'http').default('https://api.twilio.com'),
+    /** The country in which numbers without a plus sign are read; such numbers are refused without it. */
+    SMS_DEFAULT_COUNTRY: text().refine(isSupportedCountry, 'expected a country such as DE').optional(),
+    /** A longer text is refused. */
+    SMS_MAX_SEGMENTS: integer({ min: 1, max: 24 }).default(10),
+    /** Codes (otp, and two_factor for itself) that one number gets within any hour. */
+    SMS_CODES_PER_HOUR: integer({ min: 1, max: 1_000 }).default(5),
+    /** The same for alerts. */
+    SMS_ALERTS_PER_HOUR: integer({ min: 1, max: 1_000 }).default(20),
+    /** The same for everything else. */
+    SMS_GENERAL_PER_HOUR: integer({ min: 1, max: 1_000 }).default(60),
   })
   .superRefine((config, context) => {
     together(config, context, ['FIREBASE_PROJECT_ID', 'FIREBASE_CLIENT_EMAIL', 'FIREBASE_PRIVATE_KEY']);

@@ -100,15 +100,64 @@ test('D-18 mail: when every reply is lost there are two copies with one Message-
   expect((await ports.effects.claim(`none:${id}`, { messageId: id, leaseMs: 1 })).state).toBe('claimed');
 });
 
-test('A-07 SMS: after a lost reply the message is unknown for ever', async () => {
+test('A-07 SMS: after a lost reply the provider is asked, and the one message counts as sent', async () => {
   const id = randomUUID();
   await servers.fakes.script('sms', [{ times: 1, action: { loseReply: true } }]);
-  await expect(sms(id, { title: id })).rejects.toMatchObject({ code: 'delivery_unknown' });
+  await expect(sms(id, { title: id })).rejects.toMatchObject({ name: 'RetryLater', code: 'delivery_ambiguous' });
   await leasesRunOut(id);
-  await expect(sms(id, { title: id })).rejects.toMatchObject({ code: 'delivery_unknown' });
+  await expect(sms(id, { title: id })).resolves.toMatchObject({ status: 'done', result: { alreadySent: true } });
+  const sent = await servers.fakes.effects({ service: 'sms', kind: 'sms' });
+  expect(sent).toHaveLength(1);
+  expect((await database.query('SELECT state, provider_id FROM backhaul.effects WHERE message_id = $1', [id])).rows).toEqual([
+    { state: 'confirmed', provider_id: sent[0]?.['sid'] },
+  ]);
+  expect(await rows(id)).toMatchObject([{ success: true }]);
+});
+
+test('D-22 SMS: an earlier message with the same text is not taken for one that was lost', async () => {
+  const own = { phoneNumber: '+4915155500004', title: 'Alarm', body: 'The door is open' };
+  await expect(sms(randomUUID(), own)).resolves.toMatchObject({ status: 'done' });
+  const id = randomUUID();
+  await servers.fakes.script('sms', [{ match: { operation: 'create' }, times: 1, action: { reset: true } }]);
+  await expect(sms(id, own)).rejects.toMatchObject({ code: 'delivery_ambiguous' });
+  await leasesRunOut(id);
+  await expect(sms(id, own)).rejects.toMatchObject({ code: 'delivery_unknown' });
   expect(await servers.fakes.effects({ service: 'sms', kind: 'sms' })).toHaveLength(1);
+});
+
+test('D-22 SMS: after a request of which the provider shows nothing the message is unknown for ever', async () => {
+  const id = randomUUID();
+  await servers.fakes.script('sms', [{ match: { operation: 'create' }, times: 1, action: { reset: true } }]);
+  await expect(sms(id, { title: id })).rejects.toMatchObject({ code: 'delivery_ambiguous' });
+  for (let again = 0; again < 2; again += 1) {
+    await leasesRunOut(id);
+    await expect(sms(id, { title: id })).rejects.toMatchObject({ name: 'PermanentFailure', code: 'delivery_unknown' });
+  }
+  expect(await servers.fakes.effects({ service: 'sms', kind: 'sms' })).toEqual([]);
   expect((await database.query('SELECT state FROM backhaul.effects WHERE message_id = $1', [id])).rows).toEqual([{ state: 'unknown' }]);
   expect(await rows(id)).toMatchObject([{ success: false }]);
+});
+
+test('D-22 SMS: an opt-out holds for every later message to the number', async () => {
+  const phoneNumber = '+4915155500001';
+  await servers.fakes.script('sms', [{ times: 1, action: { code: '21610' } }]);
+  await expect(sms(randomUUID(), { phoneNumber })).rejects.toMatchObject({ name: 'PermanentFailure', code: 'opted_out' });
+  await expect(sms(randomUUID(), { phoneNumber })).resolves.toMatchObject({ status: 'skipped', reason: 'opted_out' });
+  expect(await servers.fakes.effects({ service: 'sms', kind: 'sms' })).toEqual([]);
+});
+
+test('the sixth code within an hour is not sent to the number, nor one that was accepted six minutes ago', async () => {
+  const code = { phoneNumber: '+4915155500002', class: 'otp', body: '845213' };
+  for (let count = 0; count < 5; count += 1) await expect(sms(randomUUID(), code)).resolves.toMatchObject({ status: 'done' });
+  await expect(sms(randomUUID(), code)).resolves.toMatchObject({ status: 'skipped', reason: 'rate_limited' });
+  const late = randomUUID();
+  await database.query(
+    `INSERT INTO backhaul.jobs (message_id, queue, name, priority, body_hash, payload, received_at)
+     VALUES ($1, 'notification', 'notification.send-sms', 1, '', '{}', now() - interval '6 minutes')`,
+    [late],
+  );
+  await expect(sms(late, { ...code, phoneNumber: '+4915155500003' })).resolves.toMatchObject({ status: 'skipped', reason: 'expired' });
+  expect(await servers.fakes.effects({ service: 'sms', kind: 'sms' })).toHaveLength(5);
 });
 
 test('a refused push may be replayed once the reason is gone: one row, which then says success', async () => {

@@ -1,4 +1,4 @@
-import { type Database, createEffects } from '@backhaul/database';
+import { type Database, createEffects, createSmsGuard } from '@backhaul/database';
 import type { Delivery, NotificationPorts } from '@backhaul/jobs/notification';
 import type { MailBrands } from '@backhaul/jobs/templates';
 import type { Logger, Metrics } from '@backhaul/runtime';
@@ -33,7 +33,9 @@ export function createPorts({
   return {
     push: measured('fcm', channels.push.port),
     mailer: measured('smtp', channels.mail.port),
-    sms: measured('sms', channels.sms.port),
+    sms: { ...measured('sms', channels.sms.port), list: (message, claimedAt, signal) => channels.sms.port.list(message, claimedAt, signal) },
+    smsPolicy: channels.smsPolicy,
+    smsGuard: createSmsGuard(database),
     notifications: createPgNotificationLog(database, log),
     effects: createEffects(database),
     ...(brands === undefined ? {} : { brands }),

@@ -1,9 +1,9 @@
-import { type JobContext, RetryLater } from '@backhaul/queue/job';
+import { type JobContext, type Outcome, PermanentFailure, RetryLater } from '@backhaul/queue/job';
 
 import { describeError, failpoint, pause } from '@backhaul/runtime';
 import { busy, failureOf, unknownDelivery } from './failures.ts';
 import { leaseMs, sendTimeoutMs } from './limits.ts';
-import type { Delivery, NotificationPorts } from './ports.ts';
+import type { Delivery, LookUp, NotificationPorts } from './ports.ts';
 
 /** One message that is to reach its recipient once. */
 export interface DeliverOnce {
@@ -12,6 +12,12 @@ export interface DeliverOnce {
   /** What to do when an earlier send may or may not have been made: send once more in a way that shows as a copy, or never again. */
   readonly whenUnknown: 'resend-once' | 'never-resend';
   send(signal: AbortSignal): Promise<Delivery>;
+  /** Asked once the send is claimed and before it is made; an outcome means that it is not. May throw RetryLater. */
+  mayNotSend?(): Promise<Outcome | undefined>;
+  /** With never-resend: asks the provider for a send that may have been made at `since` or after. */
+  lookUp?(since: Date, signal: AbortSignal): Promise<LookUp>;
+  /** Kept with the job's result. */
+  readonly result?: object;
 }
 
 /** What became of it; `alreadySent` says that an earlier try had sent it. */
@@ -28,7 +34,7 @@ export interface Delivered {
  * | claimed | send |
  * | confirmed | nothing: `alreadySent` |
  * | busy | RetryLater until the other's lease ends |
- * | ambiguous | by `whenUnknown`: one more send, or given up |
+ * | ambiguous | by `whenUnknown`: one more send, or the provider is asked: found is confirmed, anything else given up |
  * | unknown | PermanentFailure `delivery_unknown` |
  *
  * | provider says | the ledger | the job |
@@ -41,7 +47,7 @@ export interface Delivered {
  * | unconfigured | released | PermanentFailure `channel_not_configured` |
  * | ambiguous | stays claimed until the lease ends, or given up | RetryLater, or PermanentFailure `delivery_unknown` |
  */
-export async function deliverOnce(context: JobContext<NotificationPorts>, message: DeliverOnce): Promise<Delivered> {
+export async function deliverOnce(context: JobContext<NotificationPorts>, message: DeliverOnce): Promise<Delivered | Outcome> {
   const { effects } = context.ports;
   const claim = await effects.claim(message.key, { messageId: context.messageId, leaseMs });
   switch (claim.state) {
@@ -55,32 +61,64 @@ export async function deliverOnce(context: JobContext<NotificationPorts>, messag
       return firstSend(context, message, claim.token);
     case 'ambiguous':
       if (message.whenUnknown === 'resend-once') return resend(context, message, claim.token);
-      await effects.giveUp(message.key, claim.token, 'an earlier try was lost on the way');
-      throw unknownDelivery('an earlier try was lost on the way');
+      return settle(context, message, claim);
   }
 }
 
-async function firstSend(context: JobContext<NotificationPorts>, message: DeliverOnce, token: string): Promise<Delivered> {
+async function firstSend(context: JobContext<NotificationPorts>, message: DeliverOnce, token: string): Promise<Delivered | Outcome> {
   const { effects } = context.ports;
+  try {
+    const instead = await message.mayNotSend?.();
+    if (instead !== undefined) {
+      await effects.release(message.key, token);
+      return instead;
+    }
+  } catch (error) {
+    // Nothing was sent. Left claimed, the next try would take this for a lost send and never make it.
+    await effects.release(message.key, token);
+    throw error;
+  }
   const delivery = await attemptSend(context, message);
   switch (delivery.outcome) {
     case 'sent':
       return confirmed(context, message.key, token, delivery.providerId);
     case 'ambiguous':
-      if (message.whenUnknown === 'never-resend') {
+      if (message.whenUnknown === 'never-resend' && message.lookUp === undefined) {
         await effects.giveUp(message.key, token, delivery.detail);
         throw unknownDelivery(delivery.detail);
       }
       // The claim stays. When its lease ends the next try finds it ambiguous, as it would after a crash: one path for both.
-      throw new RetryLater(
-        'delivery_ambiguous',
-        leaseMs,
-        `whether the message was sent is unknown (${delivery.detail}); it is sent once more when the claim ends`,
-      );
+      throw new RetryLater('delivery_ambiguous', leaseMs, `whether the message was sent is unknown (${delivery.detail}); this is settled when the claim ends`);
     default:
       await effects.release(message.key, token);
       throw failureOf(context, delivery);
   }
+}
+
+/** For how long a provider that does not answer is asked again about a lost send. */
+const lookUpForMs = 3_600_000;
+
+/** Finds out about a send that was lost on the way, without making it again. */
+async function settle(context: JobContext<NotificationPorts>, message: DeliverOnce, claim: { token: string; claimedAt: Date }): Promise<Delivered> {
+  const { effects } = context.ports;
+  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(sendTimeoutMs)]);
+  const found: LookUp = (await message.lookUp?.(claim.claimedAt, signal)) ?? { outcome: 'not_found' };
+  switch (found.outcome) {
+    case 'found':
+      return { ...(await confirmed(context, message.key, claim.token, found.providerId)), alreadySent: true };
+    case 'undelivered':
+      await effects.giveUp(message.key, claim.token, `the provider took it as ${found.providerId}: ${found.detail}`);
+      throw new PermanentFailure('undelivered', found.detail);
+    case 'unreadable':
+      if (Date.now() - claim.claimedAt.getTime() < lookUpForMs)
+        throw new RetryLater('delivery_ambiguous', leaseMs, `the provider could not be asked about the lost send: ${found.detail}`);
+      break;
+    case 'not_found':
+      break;
+  }
+  const detail = found.outcome === 'not_found' ? 'an earlier try was lost on the way' : `an earlier try was lost, and nobody answers for it: ${found.detail}`;
+  await effects.giveUp(message.key, claim.token, detail);
+  throw unknownDelivery(detail);
 }
 
 /** The one more send that is allowed when the first is unknown; claimed under a key of its own, so that there is no third. */

@@ -7,6 +7,7 @@ import { sendSmsHandler } from './send-sms/handler.ts';
 
 export { notification } from '../queues.ts';
 export { notificationJobs } from './jobs.ts';
+export { isSupportedCountry } from 'libphonenumber-js/max';
 export { parseAddress } from './send-email/address.ts';
 export type {
   Delivery,
@@ -20,6 +21,10 @@ export type {
   PushMessage,
   PushOptions,
   PushSender,
+  SmsClass,
+  SmsGuard,
+  SmsList,
+  SmsPolicy,
   SmsSender,
   TextMessage,
 } from './ports.ts';

@@ -1,6 +1,6 @@
 import type { JobContext } from '@backhaul/queue/job';
 import { silentLogger } from '@backhaul/runtime';
-import type { Delivery, EffectLedger, MailMessage, NotificationPorts, NotificationRecord, PushMessage, TextMessage } from './ports.ts';
+import type { Delivery, EffectLedger, MailMessage, NotificationPorts, NotificationRecord, PushMessage, SmsList, TextMessage } from './ports.ts';
 
 /** A row of the ledger in memory. */
 interface MemoryEffect {
@@ -8,6 +8,7 @@ interface MemoryEffect {
   token: string;
   expired: boolean;
   providerId: string | null;
+  claimedAt: Date;
 }
 
 /** The ledger's rules in memory, for tests of handlers. `expireLeases` lets the time of every claim run out. */
@@ -28,7 +29,7 @@ function memoryEffects(): EffectLedger & { readonly rows: Map<string, MemoryEffe
       const token = `token-${tokens}`;
       const row = rows.get(key);
       if (row === undefined) {
-        rows.set(key, { state: 'claimed', token, expired: false, providerId: null });
+        rows.set(key, { state: 'claimed', token, expired: false, providerId: null, claimedAt: new Date() });
         return { state: 'claimed', token };
       }
       if (row.state === 'confirmed') return { state: 'confirmed', providerId: row.providerId };
@@ -36,7 +37,7 @@ function memoryEffects(): EffectLedger & { readonly rows: Map<string, MemoryEffe
       if (!row.expired) return { state: 'busy', leaseUntil: new Date(Date.now() + leaseMs) };
       row.token = token;
       row.expired = false;
-      return { state: 'ambiguous', token };
+      return { state: 'ambiguous', token, claimedAt: row.claimedAt };
     },
     async confirm(key, token, providerId) {
       const row = held(key, token);
@@ -66,6 +67,10 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
   const texts: TextMessage[] = [];
   const records: NotificationRecord[] = [];
   const effects = memoryEffects();
+  const lists: SmsList[] = [];
+  const optedOut = new Set<string>();
+  const takes = new Map<string, string[]>();
+  const received = new Map<string, Date>();
   const sender = <Message extends AnyMessage>(kept: Message[]) => ({
     async send(message: Message): Promise<Delivery> {
       kept.push(message);
@@ -77,7 +82,24 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
   const ports: NotificationPorts = {
     push: sender(pushes),
     mailer: sender(mails),
-    sms: sender(texts),
+    // Lists the next of `lists`, after those nothing.
+    sms: { ...sender(texts), list: async () => lists.shift() ?? { outcome: 'listed', messages: [] } },
+    smsPolicy: { maxSegments: 10, perHour: { otp: 2, two_factor: 2, alert: 2, general: 2 } },
+    smsGuard: {
+      isOptedOut: async (number) => optedOut.has(number),
+      async optOut(number) {
+        optedOut.add(number);
+      },
+      async take(number, { class: textClass, messageId, limit, windowMs }) {
+        const key = `${number} ${textClass}`;
+        const ids = takes.get(key) ?? [];
+        takes.set(key, ids);
+        if (!ids.includes(messageId) && ids.length < limit) ids.push(messageId);
+        return { allowed: ids.includes(messageId), retryAfterMs: windowMs };
+      },
+      confirmedAmong: async (ids) => new Set(ids.filter((id) => [...effects.rows.values()].some((row) => row.providerId === id))),
+      receivedAt: async (messageId) => received.get(messageId),
+    },
     effects,
     notifications: {
       async record(record) {
@@ -85,7 +107,7 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
       },
     },
   };
-  return { ports, pushes, mails, texts, records, effects };
+  return { ports, pushes, mails, texts, records, effects, lists, optedOut, received };
 }
 
 /** A handler's context in a test. */

@@ -41,9 +41,14 @@ export async function notify(context: JobContext<NotificationPorts>, { channel, 
       await record(false);
       return skipped('no_address', `a ${channel} notification needs an address of that kind`);
     }
-    const { providerId, alreadySent } = await deliverOnce(context, message);
+    const delivered = await deliverOnce(context, message);
+    if ('status' in delivered) {
+      await record(false);
+      return delivered;
+    }
+    const { providerId, alreadySent } = delivered;
     await record(true);
-    return done({ channel, providerId, ...(alreadySent ? { alreadySent } : {}) });
+    return done({ channel, providerId, ...message.result, ...(alreadySent ? { alreadySent } : {}) });
   } catch (error) {
     // Without the ledger nothing may be sent, and no try was made: it would be wrong to use one up.
     if (isDatabaseUnavailable(error)) throw new RetryLater('database_unavailable', databaseDelayMs, 'the effects ledger cannot be reached', { cause: error });

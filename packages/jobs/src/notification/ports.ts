@@ -1,3 +1,4 @@
+import type { CountryCode } from 'libphonenumber-js/max';
 import type { MailBrands } from './templates/index.ts';
 
 /**
@@ -81,6 +82,50 @@ export interface TextMessage {
 /** Sends text messages. Providers offer no idempotency key: an implementation makes one request and never repeats it. */
 export interface SmsSender {
   send(message: TextMessage, signal: AbortSignal): Promise<Delivery>;
+  /** Asks the provider for its messages with this number and text, made at about `claimedAt`. Changes nothing; does not throw. */
+  list(message: TextMessage, claimedAt: Date, signal: AbortSignal): Promise<SmsList>;
+}
+
+/** Messages that a provider shows, oldest first. */
+export type SmsList =
+  | { readonly outcome: 'listed'; readonly messages: readonly { readonly providerId: string; readonly status: string; readonly undelivered: boolean }[] }
+  | { readonly outcome: 'unreadable'; readonly detail: string };
+
+/** What a provider says when it is asked about a send of which the answer was lost. */
+export type LookUp =
+  /** It has the message and sends it, or has sent it. */
+  | { readonly outcome: 'found'; readonly providerId: string }
+  /** It took the message, and could not deliver it. */
+  | { readonly outcome: 'undelivered'; readonly providerId: string; readonly detail: string }
+  /** It shows no such message. No proof that there is none: this never permits a resend. */
+  | { readonly outcome: 'not_found' }
+  /** It gave no usable answer; it may be asked again. */
+  | { readonly outcome: 'unreadable'; readonly detail: string };
+
+/** What a text message is for. */
+export type SmsClass = 'otp' | 'two_factor' | 'alert' | 'general';
+
+/** What is decided by settings about text messages. */
+export interface SmsPolicy {
+  /** Whose numbers may be written without a plus sign; nobody's if not given. */
+  readonly defaultCountry?: CountryCode | undefined;
+  /** A longer text is refused: each segment is charged for. */
+  readonly maxSegments: number;
+  /** Messages that one number gets within any hour, by class. */
+  readonly perHour: Readonly<Record<SmsClass, number>>;
+}
+
+/** Who must not be texted, and how often the others may be. */
+export interface SmsGuard {
+  isOptedOut(number: string): Promise<boolean>;
+  /** For good: only the person can take it back. */
+  optOut(number: string): Promise<void>;
+  /** Counts a send unless the number had `limit` within the window. The same message counts once however often it asks. */
+  take(number: string, options: { class: SmsClass; messageId: string; limit: number; windowMs: number }): Promise<{ allowed: boolean; retryAfterMs: number }>;
+  /** Those of the provider's ids that belong to sends which were claimed at about `claimedAt` and are confirmed. */
+  confirmedAmong(providerIds: readonly string[], claimedAt: Date): Promise<ReadonlySet<string>>;
+  /** When the message was accepted; undefined when there is no record of it. */
+  receivedAt(messageId: string): Promise<Date | undefined>;
 }
 
 /** How one notification ended, as the chat app shows it to support staff. */
@@ -103,7 +148,7 @@ export interface NotificationLog {
 /** What the ledger of effects says to a claim; the shape of `EffectClaim` in @backhaul/database. */
 export type EffectClaim =
   | { readonly state: 'claimed'; readonly token: string }
-  | { readonly state: 'ambiguous'; readonly token: string }
+  | { readonly state: 'ambiguous'; readonly token: string; readonly claimedAt: Date }
   | { readonly state: 'busy'; readonly leaseUntil: Date }
   | { readonly state: 'confirmed'; readonly providerId: string | null }
   | { readonly state: 'unknown' };
@@ -121,6 +166,8 @@ export interface NotificationPorts {
   readonly push: PushSender;
   readonly mailer: Mailer;
   readonly sms: SmsSender;
+  readonly smsPolicy: SmsPolicy;
+  readonly smsGuard: SmsGuard;
   readonly notifications: NotificationLog;
   readonly effects: EffectLedger;
   /** The looks of mails by tenant; plain ones if not given. */

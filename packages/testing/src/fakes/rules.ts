@@ -6,7 +6,7 @@ export type FakeService = 's3' | 'fcm' | 'smtp' | 'sms';
  * - s3: `operation` (GetObject, PutObject, HeadObject, ..), `method`, `bucket`, `key`
  * - fcm: `operation` (token or send), `project`, `token`
  * - smtp: `step` (greeting, ehlo, auth, mail, rcpt, data, message; `message` is after the final dot), `from`, `to`
- * - sms: `operation` (create or fetch), `to`, `from`
+ * - sms: `operation` (create, fetch or list), `to`, `from`
  */
 export type Facts = Record<string, string>;
 

@@ -9,22 +9,28 @@ import type { Action, Facts } from './rules.ts';
 export type SmsAccount = { accountSid: string; authToken: string };
 
 /**
- * Twilio's Messages resource: create and fetch.
+ * Twilio's Messages resource: create, fetch and list (by To and From, newest first).
  *
  * Effects: sms `{sid, from, body, segments}`; the key is the number. Scripted codes: 21610 (opted out), 21211
- * (not a number), 20429 (too many requests), 20500; or a status alone.
+ * (not a number), 21614 (no mobile), 20429 (too many requests), 30007 (filtered), 20500; or a status alone. What is sent to
+ * a number that ends in 0404 is taken and stays undelivered.
  */
 export function smsFake({ log, account }: { log: EffectLog; account: SmsAccount }): ReturnType<typeof httpFake> {
   const messages = new Map<string, Record<string, unknown>>();
   const authorization = `Basic ${Buffer.from(`${account.accountSid}:${account.authToken}`).toString('base64')}`;
 
-  async function handle({ facts, headers, body }: FakeRequest): Promise<Reply> {
+  async function handle({ facts, headers, body, url }: FakeRequest): Promise<Reply> {
     const { operation, sid = '' } = facts;
     if (operation === 'unknown' || facts['account'] !== account.accountSid) return refuse({ status: 404 });
     if (headers.authorization !== authorization) return refuse({ status: 401 });
     if (operation === 'fetch') {
       const message = messages.get(sid);
       return message ? json(200, message) : refuse({ status: 404 });
+    }
+    if (operation === 'list') {
+      const { To, From, PageSize = '50' } = Object.fromEntries(url.searchParams);
+      const found = [...messages.values()].filter(({ to, from }) => (To === undefined || to === To) && (From === undefined || from === From));
+      return json(200, { messages: found.toReversed().slice(0, Number(PageSize)), page: 0, page_size: Number(PageSize) });
     }
     const form = new URLSearchParams(await text(body));
     const [to, from, content] = [form.get('To') ?? '', form.get('From') ?? '', form.get('Body') ?? ''];
@@ -33,7 +39,7 @@ export function smsFake({ log, account }: { log: EffectLog; account: SmsAccount 
     if (content.length > 1600) return refuse({ code: '21617' });
     const created = { sid: `SM${randomBytes(16).toString('hex')}`, account_sid: account.accountSid, to, from, body: content };
     const message = { ...created, status: 'queued', error_code: null, error_message: null, date_created: new Date().toUTCString() };
-    messages.set(created.sid, { ...message, status: 'delivered' });
+    messages.set(created.sid, { ...message, status: to.endsWith('0404') ? 'undelivered' : 'delivered' });
     log.append('sms', 'sms', to, { sid: created.sid, from, body: content });
     return json(201, { ...message, uri: `/2010-04-01/Accounts/${account.accountSid}/Messages/${created.sid}.json` });
   }
@@ -41,10 +47,11 @@ export function smsFake({ log, account }: { log: EffectLog; account: SmsAccount 
   return httpFake({ service: 'sms', log, wholeBody: true, describe, keyOf: ({ to = '' }) => to, refuse, handle });
 }
 
-function describe({ method, path }: RequestHead, body: Buffer): Facts {
+function describe({ method, path, url }: RequestHead, body: Buffer): Facts {
   const match = /^\/2010-04-01\/Accounts\/([^/]+)\/Messages(?:\/([^/]+))?\.json$/.exec(path);
   const [, account = '', sid] = match ?? [];
   if (match && method === 'GET' && sid !== undefined) return { operation: 'fetch', account, sid };
+  if (match && method === 'GET') return { operation: 'list', account, to: url.searchParams.get('To') ?? '' };
   if (!match || method !== 'POST' || sid !== undefined) return { operation: 'unknown' };
   const form = new URLSearchParams(body.toString());
   return { operation: 'create', account, to: form.get('To') ?? '', from: form.get('From') ?? '' };
@@ -59,7 +66,9 @@ const ERRORS: Record<string, { status: number; message: string }> = {
   '21211': { status: 400, message: "The 'To' number is not a valid phone number." },
   '21602': { status: 400, message: 'Message body is required.' },
   '21610': { status: 400, message: 'Attempt to send to unsubscribed recipient' },
+  '21614': { status: 400, message: "'To' number is not a valid mobile number" },
   '21617': { status: 400, message: 'The concatenated message body exceeds the 1600 character limit.' },
+  '30007': { status: 400, message: 'Message filtered' },
 };
 
 function refuse({ status, code, body }: Action): Reply {

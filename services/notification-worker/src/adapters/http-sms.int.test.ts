@@ -30,6 +30,8 @@ test.each<[string, Action, object]>([
   ['another refusal', { code: '21602' }, { outcome: 'refused', about: 'message', code: 'invalid_message' }],
   ['429 with a time', { status: 429, headers: { 'retry-after': '17' } }, { outcome: 'deferred', code: 'rate_limited', retryAfterMs: 17_000 }],
   ['429 without a time', { code: '20429' }, { outcome: 'deferred', code: 'rate_limited' }],
+  ['a number that is no mobile', { code: '21614' }, { outcome: 'refused', about: 'recipient', code: 'not_a_mobile_number' }],
+  ['a filtered text', { code: '30007' }, { outcome: 'refused', about: 'message', code: 'invalid_message' }],
   ['refused credentials', { status: 401 }, { outcome: 'unauthorized' }],
   ['500, after which the message may have been sent', { status: 500 }, { outcome: 'ambiguous' }],
   ['503 of a gateway', { status: 503, body: '<html></html>' }, { outcome: 'ambiguous' }],
@@ -61,4 +63,56 @@ test('nobody listening, or a name that does not exist, is unavailable', async ()
   await expect(closed.send(message, never)).resolves.toMatchObject({ outcome: 'unavailable' });
   const nowhere = (await servers.channels({ SMS_BASE_URL: 'http://no-such-host.invalid' })).sms.port;
   await expect(nowhere.send(message, never)).resolves.toMatchObject({ outcome: 'unavailable' });
+});
+
+test('a message whose reply was lost is listed, by its number, its text and its time', async () => {
+  const own = { ...message, to: '+4915188888888' };
+  const claimedAt = new Date();
+  await servers.fakes.script('sms', [{ match: { operation: 'create' }, times: 1, action: { loseReply: true } }]);
+  await sms.send(own, never);
+  const [effect] = await texts();
+  const nothing = { outcome: 'listed', messages: [] };
+  await expect(sms.list(own, claimedAt, never)).resolves.toEqual({
+    outcome: 'listed',
+    messages: [{ providerId: effect?.['sid'], status: 'delivered', undelivered: false }],
+  });
+  await expect(sms.list({ ...own, body: 'another' }, claimedAt, never)).resolves.toEqual(nothing);
+  await expect(sms.list({ ...own, to: '+4915188888887' }, claimedAt, never)).resolves.toEqual(nothing);
+  await expect(sms.list(own, new Date(Date.now() + 60_000), never)).resolves.toEqual(nothing);
+  await expect(sms.list(own, new Date(Date.now() - 120_000), never)).resolves.toEqual(nothing);
+});
+
+test('messages with the same text are listed oldest first, and what was not delivered is told apart', async () => {
+  const own = { to: '+4915112340404', body: 'Dinner?' };
+  const claimedAt = new Date();
+  const sent = [await sms.send(own, never), await sms.send(own, never)];
+  await expect(sms.list(own, claimedAt, never)).resolves.toMatchObject({
+    messages: sent.map((each) => ({ providerId: each.outcome === 'sent' ? each.providerId : '', undelivered: true })),
+  });
+});
+
+test.each<[string, Action]>([
+  ['500', { status: 500 }],
+  ['a reset connection', { reset: true }],
+  ['an answer that is cut off', { resetAfterBytes: 10 }],
+  ['no JSON', { status: 200, body: '<html></html>' }],
+  ['refused credentials', { status: 401 }],
+])('asked for a lost message, %s settles nothing', async (_name, action) => {
+  await sms.send(message, never);
+  await servers.fakes.script('sms', [{ match: { operation: 'list' }, action }]);
+  await expect(sms.list(message, new Date(0), never)).resolves.toMatchObject({ outcome: 'unreadable' });
+});
+
+test('a full page that does not reach back to the send settles nothing', async () => {
+  const own = { to: '+4915199999999', body: 'x' };
+  const since = new Date();
+  for (let count = 0; count < 50; count += 1) await sms.send(own, never);
+  await expect(sms.list({ ...own, body: 'y' }, since, never)).resolves.toMatchObject({ outcome: 'unreadable' });
+});
+
+test('a server that speaks no TLS where TLS is expected gets nothing', async () => {
+  const plain = new URL(servers.stack.env['SMS_BASE_URL'] ?? '');
+  const broken = (await servers.channels({ SMS_BASE_URL: `https://${plain.host}` })).sms.port;
+  await expect(broken.send(message, never)).resolves.toMatchObject({ outcome: 'unavailable' });
+  expect(await texts()).toEqual([]);
 });

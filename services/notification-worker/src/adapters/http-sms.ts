@@ -1,8 +1,9 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { TLSSocket } from 'node:tls';
-import type { Delivery, SmsSender, TextMessage } from '@backhaul/jobs/notification';
+import type { Delivery, SmsList, SmsSender, TextMessage } from '@backhaul/jobs/notification';
 import { retryAfterMs } from './retry-after.ts';
+import { readSmsList } from './sms-list.ts';
 
 /** How text messages reach a provider that speaks Twilio's API. */
 export interface HttpSmsOptions {
@@ -15,8 +16,11 @@ export interface HttpSmsOptions {
   readonly from: string;
 }
 
-/** Larger answers are no Twilio answers; reading on would let the other side fill our memory. */
-const MAX_ANSWER_BYTES = 64 * 1024;
+/** Messages to one number that are searched for a lost one, newest first. */
+const PAGE_SIZE = 50;
+
+/** Larger answers are no Twilio answers, fifty of the longest messages included; reading on would let the other side fill our memory. */
+const MAX_ANSWER_BYTES = 512 * 1024;
 
 /** Twilio's error codes that speak about the recipient: https://www.twilio.com/docs/api/errors */
 const RECIPIENT_CODES = new Map<number, string>([
@@ -43,8 +47,16 @@ export function createHttpSms(options: HttpSmsOptions): SmsSender {
   const authorization = `Basic ${Buffer.from(`${options.accountSid}:${options.secret}`).toString('base64')}`;
   return {
     async send(message, signal) {
-      const answer = await post(url, authorization, form(options.from, message), signal);
+      const answer = await ask(url, { method: 'POST', authorization, body: form(options.from, message) }, signal);
       return 'lost' in answer ? answer.lost : classify(answer);
+    },
+    async list(message, claimedAt, signal): Promise<SmsList> {
+      const page = new URL(url);
+      page.search = new URLSearchParams({ To: message.to, From: options.from, PageSize: String(PAGE_SIZE) }).toString();
+      const answer = await ask(page, { method: 'GET', authorization }, signal);
+      if ('lost' in answer) return { outcome: 'unreadable', detail: answer.lost.detail };
+      if (answer.status !== 200) return { outcome: 'unreadable', detail: `the provider answered ${answer.status} when it was asked for messages` };
+      return readSmsList(answer.text, { message, claimedAt, pageSize: PAGE_SIZE });
     },
   };
 }
@@ -59,16 +71,29 @@ interface Answer {
   readonly text: string;
 }
 
-function post(url: URL, authorization: string, body: string, signal: AbortSignal): Promise<Answer | { lost: Delivery }> {
+interface Ask {
+  readonly method: 'GET' | 'POST';
+  readonly authorization: string;
+  readonly body?: string;
+}
+
+/** A send that came to nothing. */
+type Lost = Extract<Delivery, { outcome: 'ambiguous' | 'unavailable' }>;
+
+function ask(url: URL, { method, authorization, body }: Ask, signal: AbortSignal): Promise<Answer | { lost: Lost }> {
   return new Promise((resolve) => {
     let written = false;
     const lost = (error: Error): void =>
       resolve({ lost: written ? { outcome: 'ambiguous', detail: error.message } : { outcome: 'unavailable', detail: error.message } });
     const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, {
-      method: 'POST',
+      method,
       agent: false,
       signal,
-      headers: { authorization, 'content-type': 'application/x-www-form-urlencoded', 'content-length': Buffer.byteLength(body), accept: 'application/json' },
+      headers: {
+        authorization,
+        accept: 'application/json',
+        ...(body === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded', 'content-length': Buffer.byteLength(body) }),
+      },
     });
     request.once('error', lost);
     request.once('socket', (socket) => {

@@ -2,6 +2,7 @@ import { notificationSms } from '@backhaul/events';
 import { defineJob } from '@backhaul/queue/job';
 import { notification, standardRetry } from '../../queues.ts';
 import { timeoutMs, urgentPriority } from '../limits.ts';
+import { isCode } from './may-send.ts';
 
 /** Text one phone. A lost answer is never followed by a resend: the message costs money and cannot be recognised as a copy. */
 export const sendSms = defineJob({
@@ -9,7 +10,8 @@ export const sendSms = defineJob({
   queue: notification,
   payload: notificationSms.data,
   on: notificationSms,
-  priority: (payload) => (payload.urgent === true ? urgentPriority : 1),
+  // A code is waited for by somebody who looks at a screen.
+  priority: (payload) => ((payload.urgent ?? isCode(payload.class)) ? urgentPriority : 1),
   timeoutMs,
   retry: standardRetry,
 });
