@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8';
  * the whole heap, 32 MB of code and libraries, to find a handful of buffers:
  * twice for each picture, 40 ms of its CPU. Here they count together with the
  * heap, which may grow to five times what is in use before it is collected.
- * The heap itself hardly grows, so what this costs is some 130 MB at the most.
+ * What this costs is 80 to 150 MiB at the peak of a worker's memory.
  * Both flags are read at each collection, so they work after the start.
  */
 export function collectSeldom(): void {

@@ -158,7 +158,12 @@ function ended(child: ChildProcess): Promise<{ exitCode: number; signal: NodeJS.
     child.once('error', (error) => reject(new ChildDied(`${child.spawnfile} could not be started: ${error.message}`, 'not_started')));
     child.once('exit', () => {
       killGroup(child.pid);
-      const closing = setTimeout(() => child.stdio.forEach((stream) => stream?.destroy()), CLOSING_MS);
+      const letGo = () => {
+        // Not read to its end because nobody takes it at the moment: what was said is still to be heard.
+        if (child.stdout?.isPaused() === true) closing = setTimeout(letGo, CLOSING_MS);
+        else child.stdio.forEach((stream) => stream?.destroy());
+      };
+      let closing = setTimeout(letGo, CLOSING_MS);
       child.once('close', () => clearTimeout(closing));
     });
     child.once('close', (code, signal) => resolve({ exitCode: code ?? -1, signal }));

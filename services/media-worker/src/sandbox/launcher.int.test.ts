@@ -100,6 +100,34 @@ test('when the small process is killed, what it ran is nobody’s fault, and the
   expect(await run('exit 0')).toMatchObject({ exitCode: 0 });
 });
 
+test('what children said last is whole, even if this process could not listen for a while after they ended', async () => {
+  const runs = Array.from({ length: 16 }, (_, index) => 100_000 + 50_000 * index).map(async (sizeBytes) => {
+    let heardBytes = 0;
+    await run(`sleep 0.5; head -c ${sizeBytes} /dev/zero`, { onOutput: (chunk) => void (heardBytes += chunk.length) });
+    return { sizeBytes, heardBytes };
+  });
+  await run('sleep 0.3');
+  // Blocked, as by a large collection: beyond the time that a child's pipes stay open after its end.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500);
+  for (const { sizeBytes, heardBytes } of await Promise.all(runs)) expect(heardBytes).toBe(sizeBytes);
+});
+
+test('a small process that got stuck holds nobody up: who gives up is free, and the next run starts another', async () => {
+  const aborter = new AbortController();
+  let pid = 0;
+  const running = run('echo $$; exec sleep 60', {
+    signal: aborter.signal,
+    onOutput(chunk) {
+      pid = Number(chunk.toString());
+      process.kill(launcher.pid ?? 0, 'SIGSTOP');
+      aborter.abort(new Error('no longer wanted'));
+    },
+  });
+  await expect(running).rejects.toThrow('no longer wanted');
+  expect(await run('exit 0')).toMatchObject({ exitCode: 0 });
+  process.kill(-pid, 'SIGKILL');
+});
+
 test('after its end it is gone, and ending it twice or unused does nothing', async () => {
   await run('exit 0');
   const pid = launcher.pid ?? 0;

@@ -14,28 +14,30 @@ export interface Launcher extends Closeable {
 
 interface Waiting {
   readonly run: ChildRun;
+  /** The small process that has it. */
+  readonly starter: ChildProcess;
   resolve(exit: ChildExit): void;
   reject(error: unknown): void;
 }
 
 const PROGRAM = fileURLToPath(new URL('launcher-process.ts', import.meta.url));
 
-/** Ending takes it milliseconds; longer means that it is stuck. */
-const LEAVE_MS = 2_000;
+/** Ending, or killing a child, takes it milliseconds; longer means that it is stuck. Below the time after which a run is closed without its handler. */
+const STUCK_MS = 4_000;
 
 /**
- * Starts children from a process of 50 MiB instead of from this one.
+ * Starts children from a small process instead of from this one.
  *
- * A start copies the page tables of the process that starts: at the 360 MiB
- * of a worker with pictures in its buffers this took 8 ms of CPU, and stopped
- * the event loop for 15 ms, once or twice a job.
+ * A start copies the page tables of the process that starts: at the size of a
+ * worker with pictures in its buffers this took 5 to 8 ms of CPU, and stopped
+ * the event loop for 15 to 20 ms, once or twice a job.
  *
  * The small process comes with the first run, knows none of our environment,
  * and is started again by the next run after it has died. Runs that
  * it had then are `not_started`: no file is to blame.
  */
 export function createLauncher(): Launcher {
-  let helper: ChildProcess | undefined;
+  let current: ChildProcess | undefined;
   let lastId = 0;
   const waiting = new Map<number, Waiting>();
 
@@ -53,8 +55,10 @@ export function createLauncher(): Launcher {
     const ended = (why: string) => {
       if (over) return;
       over = true;
-      if (helper === child) helper = undefined;
-      for (const [id, { reject }] of waiting) {
+      if (current === child) current = undefined;
+      for (const [id, { starter, reject }] of waiting) {
+        // A successor may be at work already.
+        if (starter !== child) continue;
         waiting.delete(id);
         reject(new ChildDied(`the process that starts decoders ended: ${why}`, 'not_started'));
       }
@@ -88,7 +92,13 @@ export function createLauncher(): Launcher {
         break;
     }
     waiting.delete(message.id);
-    if (waiting.size === 0) letGo(helper);
+    if (waiting.size === 0) letGo(run.starter);
+  }
+
+  /** Ends a small process that does not answer; its other runs are nobody's fault. */
+  function leave(stuck: ChildProcess): void {
+    if (current === stuck) current = undefined;
+    stuck.kill('SIGKILL');
   }
 
   function tell(child: ChildProcess, message: ToLauncher): void {
@@ -98,32 +108,41 @@ export function createLauncher(): Launcher {
 
   return {
     get pid() {
-      return helper?.pid;
+      return current?.pid;
     },
     async runChild(sandbox, run) {
       run.signal.throwIfAborted();
-      const child = (helper ??= start());
+      const starter = (current ??= start());
       const id = (lastId += 1);
       const { signal, onOutput: _output, onProgress: _progress, ...sent } = run;
-      const abort = () => tell(child, { kind: 'abort', id });
+      let stuck: NodeJS.Timeout | undefined;
+      const abort = () => {
+        tell(starter, { kind: 'abort', id });
+        // Else whoever gave up would wait for ever for the word that it is over.
+        stuck = setTimeout(() => leave(starter), STUCK_MS);
+      };
       signal.addEventListener('abort', abort, { once: true });
       try {
         return await new Promise<ChildExit>((resolve, reject) => {
-          waiting.set(id, { run, resolve, reject });
-          holdOn(child);
-          tell(child, { kind: 'run', id, sandbox: { guards: sandbox.guards, path: sandbox.path }, run: sent });
+          waiting.set(id, { run, starter, resolve, reject });
+          holdOn(starter);
+          tell(starter, { kind: 'run', id, sandbox: { guards: sandbox.guards, path: sandbox.path }, run: sent });
         });
+      } catch (error) {
+        signal.throwIfAborted();
+        throw error;
       } finally {
+        clearTimeout(stuck);
         signal.removeEventListener('abort', abort);
       }
     },
     async close() {
-      const child = helper;
-      helper = undefined;
+      const child = current;
+      current = undefined;
       if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
       const { promise: gone, resolve } = Promise.withResolvers<void>();
       child.once('exit', () => resolve());
-      const stuck = setTimeout(() => child.kill('SIGKILL'), LEAVE_MS);
+      const stuck = setTimeout(() => child.kill('SIGKILL'), STUCK_MS);
       if (child.connected) child.disconnect();
       holdOn(child);
       await gone;
@@ -139,7 +158,7 @@ function holdOn(child: ChildProcess): void {
 }
 
 /** While it waits, it keeps no process alive that has nothing else to do. */
-function letGo(child: ChildProcess | undefined): void {
-  child?.unref();
-  child?.channel?.unref();
+function letGo(child: ChildProcess): void {
+  child.unref();
+  child.channel?.unref();
 }
