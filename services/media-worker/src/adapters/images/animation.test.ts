@@ -122,7 +122,9 @@ test('an animation that lies on its side is shown as its first picture, upright'
 
 test('an animation with a damaged later picture is shown as its first, the same in a run that makes what is missing', async () => {
   const source = await animation([plain(1200, 900, 'red'), grainy(1200, 900)], (joined) => joined.webp({ lossless: true, effort: 0 }));
-  source.fill(0xff, source.length >> 1, source.length - 8);
+  // From behind the last picture's header on (8 bytes of RIFF, 5 of VP8L), where it says how it is coded: ones name the same
+  // transform twice, which no decoder takes. Ones among the coded pixels are pixels, if the noise happens to allow it.
+  source.fill(0xff, source.lastIndexOf('VP8L') + 13, source.length - 8);
   const image = await images.render(source, request('webp'));
   expect(image).toMatchObject({ animated: false, warnings: [{ code: 'animation_still' }] });
   expect(image.variants.map(({ name }) => name)).toEqual(['full', 'medium', 'thumb']);
