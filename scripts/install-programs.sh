@@ -39,13 +39,23 @@ become_root() {
   fi
 }
 
-# What it cannot bring is named, and gone without.
+# Each by itself: a package that a distribution lacks must not keep the others away. What cannot be brought is named, and
+# gone without.
 install_extras() {
-  say "installing with apt-get: $*"
-  # shellcheck disable=SC2086
-  become_root && $as_root sh "$root/scripts/apt-install.sh" "$@" >&2 ||
-    say "going on without: $*
-       decoders of media are held back less, and HEIC pictures refused; to mend it: sudo sh '$root/scripts/apt-install.sh' $*"
+  for extra; do
+    say "installing with apt-get: $extra"
+    # shellcheck disable=SC2086
+    become_root && $as_root sh "$root/scripts/apt-install.sh" "$extra" >&2 ||
+      say "going on without $extra ($(use_of_extra "$extra")); to mend it: sudo sh '$root/scripts/apt-install.sh' $extra"
+  done
+}
+
+use_of_extra() {
+  case $1 in
+    bubblewrap) echo 'decoders of media are held back less' ;;
+    libheif-examples) echo 'HEIC pictures are refused' ;;
+    chromium) echo 'tests do not look at mails' ;;
+  esac
 }
 
 install_with_apt() {

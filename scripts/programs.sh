@@ -20,10 +20,11 @@ missing_programs() {
   has openssl || printf 'openssl '
 }
 
-# What decoders of hostile media are locked up with, and what opens HEIC. The worker does without, and says so: these are
-# brought where that can be done, and are no reason to stop.
+# What decoders of hostile media are locked up with, what opens HEIC, and what the tests look at mails with. The worker
+# does without the first two, and says so: all are brought where that can be done, and are no reason to stop.
 missing_extras() {
   command -v apt-get >/dev/null || return 0
   has bwrap || printf 'bubblewrap '
   { has heif-convert && has heif-enc; } || printf 'libheif-examples '
+  { has chromium || has google-chrome; } || printf 'chromium '
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Bring what this checkout needs and does not find: Node, the npm packages, and the programs
-# redis-server, rabbitmq-server, postgres, ffmpeg, openssl; on Debian also bubblewrap and heif-convert, where that can be
-# done. Called before every command; takes a few hundredths of a second when nothing is missing.
+# redis-server, rabbitmq-server, postgres, ffmpeg, openssl; on Debian also bubblewrap, heif-convert and chromium, where
+# that can be done. Called before every command; takes a few hundredths of a second when nothing is missing.
 #
 # It starts no server, and touches none that runs. Exit code 1, with the command that mends it, when
 # something cannot be brought.
@@ -21,9 +21,12 @@ fail() { say "$@"; exit 1; }
 packages_stamp() { cksum < "$root/package-lock.json"; }
 packages_are_current() { [ -d "$root/node_modules" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(packages_stamp)" ]; }
 
-# Tried once: whoever has no root rights is not told of it at every command.
+# Tried once: whoever has no root rights is not told of it at every command. The file holds what could not be brought.
 extras_tried=$state/extras.tried
-extras_are_settled() { [ -f "$extras_tried" ] || [ -z "$(missing_extras)" ]; }
+extras_are_settled() {
+  extras=$(missing_extras)
+  [ -z "$extras" ] || { [ -f "$extras_tried" ] && [ "$(cat "$extras_tried")" = "$extras" ]; }
+}
 
 is_complete() { find_node && packages_are_current && [ -z "$(missing_programs)" ] && extras_are_settled; }
 
@@ -110,8 +113,8 @@ fi
 if ! extras_are_settled; then
   # shellcheck source=scripts/install-programs.sh
   . "$root/scripts/install-programs.sh"
-  : > "$extras_tried"
   # shellcheck disable=SC2046
   install_extras $(missing_extras)
+  missing_extras > "$extras_tried"
 fi
 say 'complete'
