@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { type Delivery, type MailMessage, type Mailer, parseAddress } from '@backhaul/jobs/notification';
 import type { Closeable } from '@backhaul/runtime';
 import { createTransport } from 'nodemailer';
+import { encodedSubject } from './subject-header.ts';
 
 /** How mail reaches the relay. */
 export interface SmtpOptions {
@@ -90,14 +91,15 @@ export function createSmtpMailer(options: SmtpOptions): Mailer & Closeable {
 
 /** From a fixed set of plain strings; nothing of a payload reaches nodemailer as an object. */
 function compose({ to, subject, text, html, messageIdLeft, fromName }: MailMessage, from: SmtpOptions['from'], domain: string) {
+  const encoded = encodedSubject(subject);
   return {
     from: { name: fromName ?? from.name, address: from.address },
     to: { name: '', address: to },
     envelope: { from: from.address, to: [to] },
     messageId: `<${messageIdLeft}@${domain}>`,
     // RFC 3834: tells out-of-office replies to stay silent.
-    headers: { 'Auto-Submitted': 'auto-generated' },
-    subject,
+    headers: { 'Auto-Submitted': 'auto-generated', ...(encoded === undefined ? {} : { Subject: { prepared: true, value: encoded } }) },
+    ...(encoded === undefined ? { subject } : {}),
     text,
     html,
     disableFileAccess: true,
