@@ -7,7 +7,7 @@ export const EXIT = {
   usage: 2,
   /** A server is not reachable. */
   unreachable: 3,
-  /** There is no such message or dead letter. */
+  /** There is no such message, dead letter or template. */
   notFound: 4,
   /** Ctrl-C. */
   interrupted: 130,

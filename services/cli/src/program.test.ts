@@ -1,3 +1,6 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { runCommand } from './program.ts';
 
@@ -62,4 +65,41 @@ test('with --json an error is one JSON document on standard output, wherever it 
 
 test('a server that is not there exits 3', async () => {
   expect(await run(['jobs', 'm1'], { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing' })).toMatchObject({ code: 3, out: '' });
+});
+
+test('templates list names every mail and what it needs, without any server', async () => {
+  const { code, out } = await run(['templates', 'list']);
+  expect(code).toBe(0);
+  expect(out).toMatch(/^otp +code, validMinutes$/m);
+  expect(JSON.parse((await run(['templates', 'list', '--json'])).out)).toMatchObject({
+    templates: expect.arrayContaining([{ name: 'generic', example: expect.anything() as unknown }]) as unknown[],
+  });
+});
+
+test('templates preview shows a mail in a language with a tenant’s look, and writes its HTML to a file', async () => {
+  const MAIL_BRANDS = '{"default":{"name":"Chat"},"acme":{"name":"Acme"}}';
+  const folder = await mkdtemp(join(tmpdir(), 'cli-'));
+  try {
+    const file = join(folder, 'welcome.html');
+    const { code, out } = await run(['templates', 'preview', 'welcome', '--locale', 'de', '--tenant', 'acme', '--out', file], { MAIL_BRANDS });
+    expect(code).toBe(0);
+    expect(out).toMatch(/^Subject: Willkommen bei Acme\n\n/);
+    expect(await readFile(file, 'utf8')).toMatch(/<html lang="de"[^]*Acme/);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+  expect(JSON.parse((await run(['templates', 'preview', 'otp', '--json'])).out)).toMatchObject({ locale: 'en', subject: '482 913 is your code', out: null });
+  expect((await run(['templates', 'preview', 'missed-messages', '--time-zone', 'America/New_York'])).out).toMatch(/E[SD]T/);
+});
+
+test('a preview that cannot be made says why: no such template, a file that cannot be written, looks that are wrong', async () => {
+  expect(await run(['templates', 'preview', 'none'])).toMatchObject({ code: 4, out: '', err: expect.stringContaining('weekly-summary') as string });
+  expect(await run(['templates', 'preview', 'otp', '--out', '/nowhere/otp.html'])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('/nowhere') as string,
+  });
+  expect(await run(['templates', 'preview', 'otp'], { MAIL_BRANDS: '{"default":{}}' })).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('MAIL_BRANDS') as string,
+  });
 });

@@ -4,6 +4,7 @@ import { listDeadLetters, retryDeadLetters, showDeadLetter } from './commands/de
 import { doctor } from './commands/doctor.ts';
 import { explainMessage, showJob, showQueues, showStatus } from './commands/look-up.ts';
 import { publish } from './commands/publish.ts';
+import { type PreviewOptions, listTemplates, previewTemplate } from './commands/templates.ts';
 import { type Connections, createConnections } from './connections.ts';
 import type { Environment } from './environment.ts';
 import { EXIT, type ExitCode, failureOf } from './exit-codes.ts';
@@ -27,7 +28,7 @@ Exit codes:
   1  what was asked about failed: the job is dead, doctor found a problem, a retry was refused
   2  wrong arguments, or a variable of the environment that is missing or wrong
   3  a server is not reachable
-  4  there is no such message or dead letter
+  4  there is no such message, dead letter or template
 
 Servers are found by the variables of .env.example. When none is set, by those of the stack
 that make up keeps running (.backhaul/env).`;
@@ -152,6 +153,17 @@ function createProgram({
     .option('--user <id>', 'only if it is this user’s')
     .action((messageId: string, flags: { user?: string }) => choose((connections, terminal) => explainMessage(connections, terminal, messageId, flags.user)));
   command(program, 'doctor', 'look at everything the fleet needs, and say how to mend what is wrong').action(() => choose(doctor));
+
+  const templates = command(program, 'templates', 'the mails that there are');
+  command(templates, 'list', 'list them, with what each needs').action(() => choose(listTemplates));
+  command(templates, 'preview <name>', 'the mail of a template’s example: its subject and its text')
+    .option('--locale <tag>', 'the reader’s language, such as es-MX', 'en')
+    .option('--time-zone <zone>', 'the reader’s time zone, such as Europe/Berlin', 'UTC')
+    .option('--tenant <name>', 'with this tenant’s look, of MAIL_BRANDS')
+    .option('--out <file>', 'write its HTML there')
+    .action((name: string, flags: Omit<PreviewOptions, 'name'>) =>
+      choose((connections, terminal) => previewTemplate(connections, terminal, { ...flags, name })),
+    );
 
   const dlq = command(program, 'dlq', 'dead letters: what could not be done');
   command(dlq, 'ls', 'list them, the newest first')

@@ -1,7 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { databaseEnv } from '@backhaul/database';
 import { isSupportedCountry, notification, parseAddress } from '@backhaul/jobs/notification';
-import { brandsSchema } from '@backhaul/jobs/templates';
+import { brandsVariable } from '@backhaul/jobs/templates';
 import { concurrency, redisEnv, workerEnv } from '@backhaul/queue';
 import { integer, port, secret, serviceEnv, text, url } from '@backhaul/runtime';
 import { z } from 'zod';
@@ -46,7 +46,7 @@ export const notificationWorkerConfig = z
     SMTP_TLS: z.enum(['required', 'opportunistic', 'off'], { error: 'expected required, opportunistic or off' }).default('required'),
 
     /** The looks of mails by tenant, as JSON; see docs/notifications.md. */
-    MAIL_BRANDS: brands().optional(),
+    MAIL_BRANDS: brandsVariable().optional(),
 
     /** Twilio's account SID. */
     SMS_API_KEY: text().optional(),
@@ -104,22 +104,6 @@ function privateKey() {
       context.addIssue('expected a private key in PEM (-----BEGIN PRIVATE KEY-----), line breaks may be written as \\n');
       return z.NEVER;
     }
-  });
-}
-
-function brands() {
-  return text().transform((value, context) => {
-    let json: unknown;
-    try {
-      json = JSON.parse(value);
-    } catch {
-      context.addIssue('expected JSON such as {"default":{"name":"Chat","color":"#1f6feb"}}');
-      return z.NEVER;
-    }
-    const parsed = brandsSchema.safeParse(json);
-    if (parsed.success) return parsed.data;
-    context.addIssue(parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '));
-    return z.NEVER;
   });
 }
 

@@ -1,3 +1,4 @@
+import { text } from '@backhaul/runtime';
 import { z } from 'zod';
 
 const colour = z.string().regex(/^#[0-9a-f]{6}$/i, 'expected a colour such as #1f6feb');
@@ -27,6 +28,23 @@ const brandSchema = z.strictObject({
 
 /** The looks of mails by tenant; `default` is for events without a tenant, and for tenants that have none of their own. */
 export const brandsSchema = z.record(z.string().min(1).max(100), brandSchema);
+
+/** The same as JSON in a variable. */
+export function brandsVariable() {
+  return text().transform((value, context) => {
+    let json: unknown;
+    try {
+      json = JSON.parse(value);
+    } catch {
+      context.addIssue('expected JSON such as {"default":{"name":"Chat","color":"#1f6feb"}}');
+      return z.NEVER;
+    }
+    const parsed = brandsSchema.safeParse(json);
+    if (parsed.success) return parsed.data;
+    context.addIssue(parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '));
+    return z.NEVER;
+  });
+}
 
 /** What a mail shows of who sends it. */
 export type MailBrand = z.output<typeof brandSchema>;
