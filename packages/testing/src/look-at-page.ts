@@ -91,7 +91,7 @@ function lookAround(): Look {
     const element = node.parentElement;
     const text = node.textContent.trim();
     // Invisible characters fill the preview that mail programs show.
-    if (element === null || /^[\s\u200b-\u200f\u2060\u034f\ufeff\u00ad]*$/.test(text) || isHiddenOnPurpose(element)) continue;
+    if (element === null || /^(?:[\s\u200b-\u200f\u2060\ufeff\u00ad]|\u034f)*$/.test(text) || isHiddenOnPurpose(element)) continue;
     words += text.split(/\s+/).length;
     const style = getComputedStyle(element);
     const range = document.createRange();
