@@ -50,6 +50,12 @@ test('a message nobody recorded has no explanation, and neither has another user
   expect(explain({ messageId: 'm-1', job, effects: [], deadLetters: [] }, 'ann')).toMatchObject({ userId: 'ann', state: 'queued', rule: null });
 });
 
+test('a message to several people is explained to each of them, and to nobody else', () => {
+  const shared = { ...job, payload: { userIds: ['ann', 'bob'], title: 'Family', body: 'Dinner?' } };
+  const ask = (userId: string) => explain({ messageId: 'm-1', job: shared, effects: [], deadLetters: [] }, userId);
+  expect([ask('ann')?.state, ask('bob')?.state, ask('cem')]).toEqual(['queued', 'queued', undefined]);
+});
+
 test('a skipped message names the reason as its rule, and in its last step', () => {
   const story = told({
     status: 'skipped',

@@ -51,8 +51,9 @@ const ORDER: readonly ExplainedStep['stage'][] = [
 export function explain(records: MessageRecords, userId?: string): Explanation | undefined {
   const { messageId, job, deadLetters } = records;
   if (job === null && deadLetters.length === 0) return undefined;
-  const owner = textField(job?.payload ?? deadLetters.find(({ payload }) => payload !== null)?.payload, 'userId');
-  if (userId !== undefined && owner !== userId) return undefined;
+  const payload = job?.payload ?? deadLetters.find((letter) => letter.payload !== null)?.payload;
+  const owner = textField(payload, 'userId');
+  if (userId !== undefined && owner !== userId && !isAmong(userId, payload)) return undefined;
   const open = deadLetters.find(({ retriedAt }) => retriedAt === null);
   const state = job?.status ?? (open === undefined ? 'published again' : 'dead letter');
   const steps = [...jobSteps(job), ...records.effects.flatMap(effectSteps), ...deadLetters.flatMap(deadLetterSteps)];
@@ -145,6 +146,12 @@ function deadLetterSteps({ id, source, reason, error, seen, createdAt, retriedAt
   // A worker's is told by the job's own history, as long as there is one; the bridge's leaves no other trace.
   if (retriedAt === null || source === 'worker') return [letter];
   return [letter, { at: retriedAt, stage: 'requeued', says: `dead letter ${id} was published again` }];
+}
+
+/** Whether a message to several people is for this one as well. */
+function isAmong(userId: string, payload: unknown): boolean {
+  if (typeof payload !== 'object' || payload === null || !('userIds' in payload)) return false;
+  return Array.isArray(payload.userIds) && payload.userIds.includes(userId);
 }
 
 function textField(value: unknown, name: string): string | null {

@@ -9,6 +9,7 @@ export {
   type SqlValue,
 } from './database.ts';
 export { createDeadLetters, type DeadLetter, type DeadLetters, type PoisonMessage } from './dead-letters.ts';
+export { createDeviceTokens, type DeviceRegistration, type DeviceRow, type DeviceTokens, type GoneToken } from './device-tokens.ts';
 export { createHolds, type Holds } from './holds.ts';
 export { type HistoryEntry, type StoredError } from './history.ts';
 export { createEffects, type EffectClaim, type EffectRow, type Effects } from './effects.ts';

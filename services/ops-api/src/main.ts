@@ -1,5 +1,5 @@
 import { createConnection, createPublisher } from '@backhaul/broker';
-import { createDatabase, createDeadLetters, createEffects, createJobRuns, createJobs } from '@backhaul/database';
+import { createDatabase, createDeadLetters, createDeviceTokens, createEffects, createJobRuns, createJobs } from '@backhaul/database';
 import { catalog, queues } from '@backhaul/jobs';
 import { createInspector, createProducer, failFast, redisOptions } from '@backhaul/queue';
 import { createReplay } from '@backhaul/replay';
@@ -9,6 +9,7 @@ import { exportFleetMetrics } from './fleet-metrics.ts';
 import { answerErrors, requireToken } from './http-errors.ts';
 import { onDemand } from './on-demand.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
+import { deviceRoutes } from './routes/devices.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { queueRoutes } from './routes/queues.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
@@ -41,12 +42,14 @@ await runService('ops-api', { env: process.env, config: opsApiConfig }, ({ confi
 
   const jobs = createJobs(database);
   const deadLetters = createDeadLetters(database);
+  const authorized = requireToken(config.OPS_TOKEN);
   const replay = createReplay({ deadLetters, producer: producer.get, publisher: publisher.get, log });
 
   http.app.use(
     queueRoutes({ inspector, jobs, timeoutMs: 3_000 }),
     jobRoutes({ jobs, effects: createEffects(database), deadLetters, inspector }),
-    deadLetterRoutes({ deadLetters, replay, authorized: requireToken(config.OPS_TOKEN) }),
+    deadLetterRoutes({ deadLetters, replay, authorized }),
+    deviceRoutes({ devices: createDeviceTokens(database), authorized }),
     scheduleRoutes({ scheduled: catalog.scheduled, runs: createJobRuns(database) }),
     templateRoutes(),
     answerErrors,
