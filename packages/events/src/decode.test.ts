@@ -201,6 +201,15 @@ describe('Poison is told apart', () => {
     });
   });
 
+  test('a push names one user or up to ten thousand, and a token only with one', () => {
+    const { userId, ...text } = PUSH;
+    const push = (data: object) => createDecoder({ events, maxBodyBytes: 512 * 1024 })(raw(data, { routingKey: 'notification.push' }));
+    const uuids = Array.from({ length: 10_000 }, (_, index) => `8a5c2f54-93a4-4d26-b1a4-${String(index).padStart(12, '0')}`);
+    expect(push({ ...text, userId }).ok).toBe(true);
+    expect(push({ ...text, userIds: uuids }).ok).toBe(true);
+    for (const wrong of [{}, { userId, userIds: ['u2'] }, { userIds: [] }, { userIds: [...uuids, 'one-more'] }, { userIds: ['u2'], fcmToken: 'device' }])
+      expect(push({ ...text, ...wrong })).toMatchObject({ ok: false, reason: 'schema', message: expect.stringMatching(/userIds?|fcmToken/) as string });
+  });
   test('256 KiB exactly are still read', () => {
     const room = 256 * 1024 - JSON.stringify({ ...IMAGE, padding: '' }).length;
     expect(decoded(raw({ ...IMAGE, padding: 'x'.repeat(room) })).payload).toEqual(IMAGE);

@@ -71,14 +71,26 @@ export const pushOptions = z.object({
   image: httpsAddress.optional(),
 });
 
-/** Somebody's phone shall show something. */
+/** People that one push event may name. */
+export const maxPushUsers = 10_000;
+
+/** Somebody's phone shall show something: the device `fcmToken`, every device of `userId`, or every device of all `userIds`. */
 export const notificationPush = defineEvent({
   routingKey: 'notification.push',
-  data: z.object({
-    type: z.literal('push'),
-    ...notificationFields,
-    push: pushOptions.optional(),
-  }),
+  data: z
+    .object({
+      type: z.literal('push'),
+      ...notificationFields,
+      userId: notificationFields.userId.optional(),
+      /** Instead of `userId`; naming somebody twice is naming them once. */
+      userIds: z.array(notificationFields.userId).min(1).max(maxPushUsers).optional(),
+      push: pushOptions.optional(),
+    })
+    .refine(({ userId, userIds }) => (userId === undefined) !== (userIds === undefined), { path: ['userId'], message: 'expected either userId or userIds' })
+    .refine(({ fcmToken, userIds }) => fcmToken === undefined || userIds === undefined, {
+      path: ['fcmToken'],
+      message: 'belongs to one user: not together with userIds',
+    }),
   example: { type: 'push', ...example, fcmToken: 'device-token-1', data: { chatId: '42' } },
 });
 

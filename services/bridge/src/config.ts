@@ -18,8 +18,8 @@ export const bridgeConfig = z.object({
   BRIDGE_LINGER_MS: milliseconds().default(5),
   /** Above this many jobs in a Bull queue the bridge leaves messages in RabbitMQ. */
   BRIDGE_HIGH_WATER: integer({ min: 1, max: 100_000_000 }).default(100_000),
-  /** Larger message bodies are dead letters. */
-  BRIDGE_MAX_BODY_BYTES: bytes({ min: 1_024, max: 16 * 1024 * 1024 }).default(256 * 1024),
+  /** Larger message bodies are dead letters. A push to 10,000 users has 400 kB. */
+  BRIDGE_MAX_BODY_BYTES: bytes({ min: 1_024, max: 16 * 1024 * 1024 }).default(512 * 1024),
   /** How often recorded jobs are compared with Redis. */
   BRIDGE_RECONCILE_INTERVAL_MS: milliseconds().default(30_000),
   /** A recorded job that nobody touched for this long is looked for. */

@@ -4,6 +4,7 @@ import type { Mailer, PushSender, SmsPolicy, SmsSender } from '@backhaul/jobs/no
 import type { Check, Closeable } from '@backhaul/runtime';
 import { createFcmPush } from './adapters/fcm-push.ts';
 import { createHttpSms } from './adapters/http-sms.ts';
+import type { TokenPolicy } from './adapters/pg-push-devices.ts';
 import { createSmtpMailer } from './adapters/smtp-mailer.ts';
 import type { NotificationWorkerConfig } from './config.ts';
 
@@ -23,11 +24,18 @@ export interface Channels {
   readonly mail: Channel<Mailer>;
   readonly sms: Channel<SmsSender>;
   readonly smsPolicy: SmsPolicy;
+  readonly tokenPolicy: TokenPolicy;
 }
 
 /** Makes the channels that the configuration describes. Opens no connection. */
 export async function createChannels(config: NotificationWorkerConfig): Promise<Channels> {
-  return { push: await pushChannel(config), mail: mailChannel(config), sms: smsChannel(config), smsPolicy: smsPolicy(config) };
+  return {
+    push: await pushChannel(config),
+    mail: mailChannel(config),
+    sms: smsChannel(config),
+    smsPolicy: smsPolicy(config),
+    tokenPolicy: tokenPolicy(config),
+  };
 }
 
 async function pushChannel(config: NotificationWorkerConfig): Promise<Channel<PushSender>> {
@@ -53,6 +61,10 @@ function smsChannel(config: NotificationWorkerConfig): Channel<SmsSender> {
   if (accountSid === undefined || token === undefined || from === undefined) return unconfigured('sms', 'SMS_API_KEY, SMS_API_SECRET and SMS_FROM_NUMBER');
   const address = new URL(config.SMS_BASE_URL);
   return { port: createHttpSms({ baseUrl: config.SMS_BASE_URL, accountSid, secret: token, from }), check: reachable(hostOf(address), portOf(address)) };
+}
+
+function tokenPolicy(config: NotificationWorkerConfig): TokenPolicy {
+  return { probationMs: config.PUSH_TOKEN_PROBATION_HOURS * 3_600_000, maxGoneShare: config.PUSH_MAX_GONE_PERCENT / 100 };
 }
 
 function smsPolicy(config: NotificationWorkerConfig): SmsPolicy {

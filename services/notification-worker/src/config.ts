@@ -33,6 +33,10 @@ export const notificationWorkerConfig = z
     FCM_BASE_URL: url('https').optional(),
     /** PEM file of the authority that signed that server's certificate. */
     FCM_CA_FILE: text().optional(),
+    /** A token that the provider calls gone is deleted when it says so again after this time. */
+    PUSH_TOKEN_PROBATION_HOURS: integer({ min: 1, max: 8_760 }).default(24),
+    /** When more of a minute's answers call the token gone, none of them is believed. */
+    PUSH_MAX_GONE_PERCENT: integer({ min: 1, max: 100 }).default(20),
 
     /** The relay that takes the mail. */
     SMTP_HOST: text().optional(),

@@ -196,7 +196,6 @@ test('F-21, F-23: hostile text arrives as text, in one mail to one recipient', a
 });
 
 test.each([
-  ['push', push, { fcmToken: undefined }],
   ['email', mail, { email: undefined }],
   ['sms', sms, { phoneNumber: undefined }],
 ] as const)('a %s without an address is skipped and has one failed row', async (_type, send, without) => {

@@ -1,8 +1,9 @@
-import { type Database, createEffects, createSmsGuard } from '@backhaul/database';
+import { type Database, createDeviceTokens, createEffects, createSmsGuard } from '@backhaul/database';
 import type { Delivery, NotificationPorts } from '@backhaul/jobs/notification';
 import type { MailBrands } from '@backhaul/jobs/templates';
 import type { Logger, Metrics } from '@backhaul/runtime';
 import { createPgNotificationLog } from './adapters/pg-notification-log.ts';
+import { createPgPushDevices } from './adapters/pg-push-devices.ts';
 import type { Channels } from './channels.ts';
 
 /** The effects of this process: its channels to the outside, the ledger and the log in Postgres. */
@@ -32,6 +33,7 @@ export function createPorts({
   });
   return {
     push: measured('fcm', channels.push.port),
+    devices: createPgPushDevices({ tokens: createDeviceTokens(database), policy: channels.tokenPolicy, log, metrics }),
     mailer: measured('smtp', channels.mail.port),
     sms: { ...measured('sms', channels.sms.port), list: (message, claimedAt, signal) => channels.sms.port.list(message, claimedAt, signal) },
     smsPolicy: channels.smsPolicy,

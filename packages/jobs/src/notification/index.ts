@@ -28,6 +28,7 @@ export type {
   SmsSender,
   TextMessage,
 } from './ports.ts';
+export type { PushDevices } from './send-push/devices.ts';
 
 /** The work of every notification job; a job without its handler does not compile. */
 export const notificationHandlers = {

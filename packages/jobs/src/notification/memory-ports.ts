@@ -1,9 +1,11 @@
 import type { JobContext } from '@backhaul/queue/job';
 import { silentLogger } from '@backhaul/runtime';
 import type { Delivery, EffectLedger, MailMessage, NotificationPorts, NotificationRecord, PushMessage, SmsList, TextMessage } from './ports.ts';
+import type { PushDevice, TokenAnswer } from './send-push/devices.ts';
 
 /** A row of the ledger in memory. */
 interface MemoryEffect {
+  readonly messageId: string;
   state: 'claimed' | 'confirmed' | 'unknown';
   token: string;
   expired: boolean;
@@ -24,12 +26,12 @@ function memoryEffects(): EffectLedger & { readonly rows: Map<string, MemoryEffe
     expireLeases() {
       for (const row of rows.values()) row.expired = true;
     },
-    async claim(key, { leaseMs }) {
+    async claim(key, { messageId, leaseMs }) {
       tokens += 1;
       const token = `token-${tokens}`;
       const row = rows.get(key);
       if (row === undefined) {
-        rows.set(key, { state: 'claimed', token, expired: false, providerId: null, claimedAt: new Date() });
+        rows.set(key, { messageId, state: 'claimed', token, expired: false, providerId: null, claimedAt: new Date() });
         return { state: 'claimed', token };
       }
       if (row.state === 'confirmed') return { state: 'confirmed', providerId: row.providerId };
@@ -53,6 +55,9 @@ function memoryEffects(): EffectLedger & { readonly rows: Map<string, MemoryEffe
       const row = held(key, token);
       if (row !== undefined) row.state = 'unknown';
     },
+    async of(messageId) {
+      return [...rows].flatMap(([key, row]) => (row.messageId === messageId ? [{ key, state: row.state }] : []));
+    },
   };
 }
 
@@ -67,6 +72,8 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
   const texts: TextMessage[] = [];
   const records: NotificationRecord[] = [];
   const effects = memoryEffects();
+  const devices: PushDevice[] = [];
+  const heard: TokenAnswer[] = [];
   const lists: SmsList[] = [];
   const optedOut = new Set<string>();
   const takes = new Map<string, string[]>();
@@ -81,6 +88,12 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
   });
   const ports: NotificationPorts = {
     push: sender(pushes),
+    devices: {
+      ofUsers: async (userIds) => devices.filter(({ userId }) => userIds.includes(userId)),
+      async heard(answers) {
+        heard.push(...answers);
+      },
+    },
     mailer: sender(mails),
     // Lists the next of `lists`, after those nothing.
     sms: { ...sender(texts), list: async () => lists.shift() ?? { outcome: 'listed', messages: [] } },
@@ -105,9 +118,12 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
       async record(record) {
         records.push(record);
       },
+      async recordEach(each) {
+        records.push(...each);
+      },
     },
   };
-  return { ports, pushes, mails, texts, records, effects, lists, optedOut, received };
+  return { ports, pushes, devices, heard, mails, texts, records, effects, lists, optedOut, received };
 }
 
 /** A handler's context in a test. */

@@ -35,26 +35,36 @@ export async function notify(context: JobContext<NotificationPorts>, { channel, 
       body: notification.body,
       success,
     });
+  return keepRecords(
+    context,
+    async () => {
+      const message = prepare();
+      if (message === undefined) {
+        await record(false);
+        return skipped('no_address', `a ${channel} notification needs an address of that kind`);
+      }
+      const delivered = await deliverOnce(context, message);
+      if ('status' in delivered) {
+        await record(false);
+        return delivered;
+      }
+      const { providerId, alreadySent } = delivered;
+      await record(true);
+      return done({ channel, providerId, ...message.result, ...(alreadySent ? { alreadySent } : {}) });
+    },
+    () => record(false),
+  );
+}
+
+/** Runs `work`; when it fails for good, `recordFailure` keeps the rows that say so. Without the ledger no try is used up. */
+export async function keepRecords(context: JobContext<NotificationPorts>, work: () => Promise<Outcome>, recordFailure: () => Promise<void>): Promise<Outcome> {
   try {
-    const message = prepare();
-    if (message === undefined) {
-      await record(false);
-      return skipped('no_address', `a ${channel} notification needs an address of that kind`);
-    }
-    const delivered = await deliverOnce(context, message);
-    if ('status' in delivered) {
-      await record(false);
-      return delivered;
-    }
-    const { providerId, alreadySent } = delivered;
-    await record(true);
-    return done({ channel, providerId, ...message.result, ...(alreadySent ? { alreadySent } : {}) });
-  } catch (error) {
-    // Without the ledger nothing may be sent, and no try was made: it would be wrong to use one up.
-    if (isDatabaseUnavailable(error)) throw new RetryLater('database_unavailable', databaseDelayMs, 'the effects ledger cannot be reached', { cause: error });
-    if (error instanceof PermanentFailure) await record(false);
+    return await work();
+  } catch (thrown) {
+    const error = withoutLedger(thrown);
+    if (error instanceof PermanentFailure) await recordFailure();
     else if (context.lastTry && !(error instanceof RetryLater) && !handedBack(context.signal)) {
-      await record(false).catch((cause: unknown) => context.log.warn('the failed notification could not be logged', { error: cause }));
+      await recordFailure().catch((cause: unknown) => context.log.warn('the failed notification could not be logged', { error: cause }));
     }
     throw error;
   }
@@ -65,7 +75,10 @@ function handedBack(signal: AbortSignal): boolean {
   return signal.aborted && !(signal.reason instanceof TimedOut);
 }
 
-/** By its code: this package does not know the database's client. */
-function isDatabaseUnavailable(error: unknown): boolean {
-  return error instanceof Error && (error as { code?: unknown }).code === 'database_unavailable';
+/** Without the ledger nothing may be sent, and no try was made: it would be wrong to use one up. Any other error is handed back. */
+export function withoutLedger(error: unknown): Error {
+  if (!(error instanceof Error)) return new Error(String(error));
+  // By its code: this package does not know the database's client.
+  if ((error as { code?: unknown }).code !== 'database_unavailable') return error;
+  return new RetryLater('database_unavailable', databaseDelayMs, 'the effects ledger cannot be reached', { cause: error });
 }

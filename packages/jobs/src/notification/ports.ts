@@ -1,4 +1,5 @@
 import type { CountryCode } from 'libphonenumber-js/max';
+import type { PushDevices } from './send-push/devices.ts';
 import type { MailBrands } from './templates/index.ts';
 
 /**
@@ -143,6 +144,8 @@ export interface NotificationRecord {
 export interface NotificationLog {
   /** Keeps one row per message id and channel however often it is called; a row that says success keeps saying so. */
   record(record: NotificationRecord): Promise<void>;
+  /** The same for a message to several people: one row each. */
+  recordEach(records: readonly NotificationRecord[]): Promise<void>;
 }
 
 /** What the ledger of effects says to a claim; the shape of `EffectClaim` in @backhaul/database. */
@@ -159,11 +162,14 @@ export interface EffectLedger {
   confirm(key: string, token: string, providerId: string | null): Promise<boolean>;
   release(key: string, token: string): Promise<void>;
   giveUp(key: string, token: string, detail: string): Promise<void>;
+  /** Every effect of one message that was claimed and not released. */
+  of(messageId: string): Promise<readonly { readonly key: string; readonly state: 'claimed' | 'confirmed' | 'unknown' }[]>;
 }
 
 /** The effects that the notification jobs need. */
 export interface NotificationPorts {
   readonly push: PushSender;
+  readonly devices: PushDevices;
   readonly mailer: Mailer;
   readonly sms: SmsSender;
   readonly smsPolicy: SmsPolicy;

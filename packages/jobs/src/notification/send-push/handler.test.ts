@@ -36,14 +36,6 @@ test('the ledger key does not hold the device token', async () => {
   expect([...effects.rows.keys()].join()).not.toContain('device-1');
 });
 
-test('without a token the job is skipped and the notification logged as failed', async () => {
-  const { ports, pushes, records } = memoryPorts();
-  const { fcmToken: _, ...withoutToken } = payload;
-  await expect(sendPushHandler(withoutToken, testContext(ports))).resolves.toMatchObject({ status: 'skipped', reason: 'no_address' });
-  expect(pushes).toEqual([]);
-  expect(records).toMatchObject([{ success: false }]);
-});
-
 test('a push above 4096 bytes is refused before anything is claimed or sent', async () => {
   const { ports, pushes, effects } = memoryPorts();
   const failure = await sendPushHandler({ ...payload, body: 'ü'.repeat(2_100) }, testContext(ports)).catch((error: unknown) => error);

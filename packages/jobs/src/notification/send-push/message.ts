@@ -1,0 +1,50 @@
+import type { notificationPush } from '@backhaul/events';
+import { type JobContext, PermanentFailure } from '@backhaul/queue/job';
+import type { z } from 'zod';
+import type { DeliverOnce } from '../deliver-once.ts';
+import { effectHash, effectKey } from '../effect-key.ts';
+import type { NotificationPorts } from '../ports.ts';
+import type { PushDevice, TokenAnswer } from './devices.ts';
+
+/** What a push event says. */
+export type PushPayload = z.output<typeof notificationPush.data>;
+
+/** What FCM accepts for notification and data together. (FCM's documentation: "maximum payload 4096 bytes") */
+const maxPushBytes = 4_096;
+
+/** @throws {PermanentFailure} `payload_too_large` */
+export function checkSize({ title, body, data = {}, push: { collapseId: _, ...options } = {} }: PushPayload): void {
+  // Everything that travels counts: a picture's address or a link as much as the body.
+  const sizeBytes = Buffer.byteLength(JSON.stringify({ ...(options.dataOnly === true ? {} : { notification: { title, body } }), data, ...options }));
+  if (sizeBytes <= maxPushBytes) return;
+  throw new PermanentFailure(
+    'payload_too_large',
+    `title, body, data and options make ${sizeBytes} bytes; a push holds at most ${maxPushBytes}: send a shorter body, and let the app fetch the rest`,
+  );
+}
+
+/** One push to one device of a user. `heard` is told what the provider said about the token, if it said anything about it. */
+export function toDevice(
+  payload: PushPayload,
+  { token, userId, suspectMessageId }: PushDevice,
+  context: JobContext<NotificationPorts>,
+  heard: (answer: TokenAnswer) => void | Promise<void>,
+): DeliverOnce {
+  const { title, body, data = {}, push: { collapseId, ...options } = {} } = payload;
+  const key = effectKey('push', context.messageId, token);
+  // Hashed as well: a chat's name is nothing for the headers of three providers, and Apple takes no more than 64 bytes.
+  const collapseKey = effectHash(collapseId === undefined ? key : `collapse:${userId}:${collapseId}`);
+  const shape = payload.push === undefined ? {} : { options };
+  return {
+    key,
+    whenUnknown: 'resend-once',
+    async send(signal) {
+      const about = { token, messageId: context.messageId, onProbation: suspectMessageId !== null, sentAt: performance.now() };
+      const delivery = await context.ports.push.send({ token, title, body, data, collapseKey, ...shape }, signal);
+      // Nothing else is about the token: a refused message, a busy provider or refused credentials say nothing of whether the device is there.
+      if (delivery.outcome === 'sent') await heard({ ...about, says: 'reached' });
+      else if (delivery.outcome === 'refused' && delivery.about === 'recipient') await heard({ ...about, says: 'gone' });
+      return delivery;
+    },
+  };
+}

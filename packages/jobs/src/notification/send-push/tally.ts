@@ -1,0 +1,87 @@
+import { type Outcome, PermanentFailure, RetryLater, done, skipped } from '@backhaul/queue/job';
+
+/** How the push to one device ended in this run. */
+export type DeviceResult =
+  | { readonly end: 'sent'; readonly alreadySent: boolean }
+  /** It will never be sent to this device: the provider refused, or nobody knows whether it was sent. */
+  | { readonly end: 'refused'; readonly code: string }
+  /** Another run may send it; `error` is why this one did not. */
+  | { readonly end: 'open'; readonly error: Error };
+
+/** Counts how the pushes of one message ended, and what that means for its job and for each user. */
+export class Tally {
+  readonly #users = new Map<string, 'reached' | 'open' | 'failed'>();
+  readonly #refusals = new Map<string, number>();
+  #sent = 0;
+  #alreadySent = 0;
+  #open = 0;
+  /** The longest wait that was asked for. */
+  #later: RetryLater | undefined;
+  #failure: Error | undefined;
+
+  /** A user of whom no device is known yet. */
+  addUser(userId: string): void {
+    this.#users.set(userId, 'failed');
+  }
+
+  add(userId: string, result: DeviceResult): void {
+    switch (result.end) {
+      case 'sent':
+        this.#users.set(userId, 'reached');
+        if (result.alreadySent) this.#alreadySent += 1;
+        else this.#sent += 1;
+        break;
+      case 'refused':
+        this.#refusals.set(result.code, (this.#refusals.get(result.code) ?? 0) + 1);
+        break;
+      case 'open':
+        if (this.#users.get(userId) !== 'reached') this.#users.set(userId, 'open');
+        this.postpone(result.error);
+    }
+  }
+
+  /** Something is left to another run. */
+  postpone(error: Error): void {
+    this.#open += 1;
+    if (!(error instanceof RetryLater)) this.#failure ??= error;
+    else if (this.#later === undefined || error.delayMs > this.#later.delayMs) this.#later = error;
+  }
+
+  /** Users by whether a device of theirs was reached; those for whom that is open only when `final`. */
+  records(userIds: readonly string[], { final }: { readonly final: boolean }): { readonly userId: string; readonly success: boolean }[] {
+    return userIds.flatMap((userId) => {
+      const state = this.#users.get(userId);
+      return state === undefined || (state === 'open' && !final) ? [] : [{ userId, success: state === 'reached' }];
+    });
+  }
+
+  /**
+   * What the job does now. Waiting goes before failing: what has to wait is
+   * settled by waiting, and then a failure that stays uses up the tries.
+   *
+   * | the devices | the job |
+   * |---|---|
+   * | one has to wait | RetryLater |
+   * | one failed | the failure: tried again by its policy |
+   * | one got it, the others refused | done |
+   * | all refused | PermanentFailure |
+   * | there are none | skipped `no_devices` |
+   */
+  outcome(): Outcome {
+    const refused = [...this.#refusals.values()].reduce((sum, count) => sum + count, 0);
+    const counts = `${this.#sent + this.#alreadySent} sent, ${refused} refused, ${this.#open} open`;
+    if (this.#later !== undefined) throw new RetryLater(this.#later.code, this.#later.delayMs, `${counts}: ${this.#later.message}`, { cause: this.#later });
+    if (this.#failure !== undefined) throw this.#failure;
+    const refusals = [...this.#refusals].toSorted(([left], [right]) => (left < right ? -1 : 1));
+    if (this.#sent + this.#alreadySent > 0) {
+      return done({ channel: 'push', users: this.#users.size, sent: this.#sent, alreadySent: this.#alreadySent, refused: Object.fromEntries(refusals) });
+    }
+    const [only, ...others] = refusals;
+    if (only === undefined) return skipped('no_devices', 'none of the users has a registered device');
+    const [code] = only;
+    throw new PermanentFailure(
+      others.length === 0 ? code : 'all_refused',
+      `every device was refused: ${refusals.map(([each, count]) => `${count} × ${each}`).join(', ')}`,
+    );
+  }
+}
