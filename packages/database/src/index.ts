@@ -13,6 +13,8 @@ export { createDeviceTokens, type DeviceRegistration, type DeviceRow, type Devic
 export { createHolds, type Holds } from './holds.ts';
 export { type HistoryEntry, type StoredError } from './history.ts';
 export { createEffects, type EffectClaim, type EffectRow, type Effects } from './effects.ts';
+export { EMAIL_STATUSES, createEmailQueue, type EmailQueue, type EmailStatus, type QueuedEmail } from './email-queue.ts';
+export { createMailGuard, createMailSuppressions, type MailGuard, type MailSuppression, type MailSuppressions } from './mail-guard.ts';
 export { createSmsGuard, type SmsGuard } from './sms-guard.ts';
 export { databaseEnv } from './env.ts';
 export { explain, type Explanation } from './explain.ts';
