@@ -16,7 +16,7 @@ import type { RabbitmqControl } from './servers/rabbitmq.ts';
 import { redisServer } from './servers/redis.ts';
 import { shellEnvFile } from './stack-env.ts';
 
-/** The servers of a stack. `fakes` are S3, FCM, SMTP and the SMS provider in one process. */
+/** The servers of a stack. `fakes` are S3, FCM, SMTP, the SMS provider and Resend in one process. */
 export type StackServer = 'redis' | 'rabbitmq' | 'postgres' | 'fakes';
 
 export type StackOptions = {
@@ -114,11 +114,19 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     settled['DATABASE_URL'] = postgres.url;
   };
   const startFakes = async (): Promise<void> => {
-    const ports = { control: await freePort(), s3: await freePort(), fcm: await freePort(), smtp: await freePort(), sms: await freePort() };
+    const ports = {
+      control: await freePort(),
+      s3: await freePort(),
+      fcm: await freePort(),
+      smtp: await freePort(),
+      sms: await freePort(),
+      resend: await freePort(),
+    };
     const smtp = { user: 'backhaul', password: randomBytes(12).toString('hex') };
     const sms = { accountSid: `AC${randomBytes(16).toString('hex')}`, authToken: randomBytes(16).toString('hex') };
+    const resend = { apiKey: `re_${randomBytes(16).toString('hex')}` };
     const key = firebaseKey();
-    fakes = await begin(fakesServer({ dir, ports, accounts: { smtp, sms } }));
+    fakes = await begin(fakesServer({ dir, ports, accounts: { smtp, sms, resend } }));
     const bucket = 'backhaul-media';
     const created = await fetch(`http://127.0.0.1:${ports.s3}/${bucket}`, { method: 'PUT' });
     if (!created.ok && created.status !== 409) throw new Error(`the S3 fake refused to create ${bucket}: ${created.status}`);
@@ -139,6 +147,10 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       SMTP_PASSWORD: smtp.password,
       SMTP_FROM: 'Backhaul <no-reply@backhaul.example>',
       SMTP_TLS: 'off',
+      RESEND_API_KEY: resend.apiKey,
+      RESEND_BASE_URL: `http://127.0.0.1:${ports.resend}`,
+      // Failover is asked for by name: a test that takes the relay away means just that.
+      MAIL_PROVIDERS: 'smtp',
       SMS_API_KEY: sms.accountSid,
       SMS_API_SECRET: sms.authToken,
       SMS_FROM_NUMBER: '+15005550006',

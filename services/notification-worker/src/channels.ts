@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import type { Mailer, PushSender, SmsPolicy, SmsSender } from '@backhaul/jobs/notification';
+import type { MailProvider, Mailer, PushSender, SmsPolicy, SmsSender } from '@backhaul/jobs/notification';
 import type { Check, Closeable } from '@backhaul/runtime';
 import { createFcmPush } from './adapters/fcm-push.ts';
 import { createHttpSms } from './adapters/http-sms.ts';
 import type { TokenPolicy } from './adapters/pg-push-devices.ts';
+import { createResendMailer } from './adapters/resend-mailer.ts';
 import { createSmtpMailer } from './adapters/smtp-mailer.ts';
 import type { NotificationWorkerConfig } from './config.ts';
 
@@ -18,10 +19,23 @@ interface Channel<Port> {
   readonly missing?: string;
 }
 
+/** Mail has several ways. */
+export interface MailChannel extends Omit<Channel<Mailer>, 'port' | 'check'> {
+  /** In the order in which they are asked. */
+  readonly providers: readonly [MailWay, ...MailWay[]];
+  readonly breaker: { readonly failures: number; readonly openMs: number };
+  readonly perMinute: number;
+}
+
+/** One way for mails. */
+interface MailWay extends MailProvider {
+  readonly check?: Check;
+}
+
 /** The channels of this process; those without settings refuse every message. */
 export interface Channels {
   readonly push: Channel<PushSender>;
-  readonly mail: Channel<Mailer>;
+  readonly mail: MailChannel;
   readonly sms: Channel<SmsSender>;
   readonly smsPolicy: SmsPolicy;
   readonly tokenPolicy: TokenPolicy;
@@ -49,11 +63,33 @@ async function pushChannel(config: NotificationWorkerConfig): Promise<Channel<Pu
   return { port, check: reachable(hostOf(address), portOf(address)), close: () => port.close() };
 }
 
-function mailChannel(config: NotificationWorkerConfig): Channel<Mailer> {
+function mailChannel(config: NotificationWorkerConfig): MailChannel {
+  const smtp = smtpWay(config);
+  const resend = resendWay(config);
+  const configured = { ...(smtp === undefined ? {} : { smtp }), ...(resend === undefined ? {} : { resend }) };
+  const [first, ...others] = (config.MAIL_PROVIDERS ?? (['smtp', 'resend'] as const)).flatMap((name) => configured[name] ?? []);
+  const missing = 'SMTP_HOST (or RESEND_API_KEY) and SMTP_FROM';
+  return {
+    providers: first === undefined ? [{ name: 'none', mailer: unconfigured('email', missing).port }] : [first, ...others],
+    breaker: { failures: config.MAIL_BREAKER_FAILURES, openMs: config.MAIL_BREAKER_SECONDS * 1_000 },
+    perMinute: config.MAIL_PER_MINUTE,
+    ...(first === undefined ? { missing } : {}),
+    close: async () => smtp?.close(),
+  };
+}
+
+function smtpWay(config: NotificationWorkerConfig): (MailWay & Closeable) | undefined {
   const { SMTP_HOST: host, SMTP_FROM: from } = config;
-  if (host === undefined || from === undefined) return unconfigured('email', 'SMTP_HOST and SMTP_FROM');
-  const port = createSmtpMailer({ host, port: config.SMTP_PORT, user: config.SMTP_USER, password: config.SMTP_PASSWORD, from, tls: config.SMTP_TLS });
-  return { port, check: reachable(host, config.SMTP_PORT), close: () => port.close() };
+  if (host === undefined || from === undefined) return undefined;
+  const mailer = createSmtpMailer({ host, port: config.SMTP_PORT, user: config.SMTP_USER, password: config.SMTP_PASSWORD, from, tls: config.SMTP_TLS });
+  return { name: 'smtp', mailer, check: reachable(host, config.SMTP_PORT), close: () => mailer.close() };
+}
+
+function resendWay(config: NotificationWorkerConfig): MailWay | undefined {
+  const { RESEND_API_KEY: apiKey, SMTP_FROM: from } = config;
+  if (apiKey === undefined || from === undefined) return undefined;
+  const address = new URL(config.RESEND_BASE_URL);
+  return { name: 'resend', mailer: createResendMailer({ baseUrl: config.RESEND_BASE_URL, apiKey, from }), check: reachable(hostOf(address), portOf(address)) };
 }
 
 function smsChannel(config: NotificationWorkerConfig): Channel<SmsSender> {

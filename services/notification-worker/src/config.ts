@@ -49,6 +49,19 @@ export const notificationWorkerConfig = z
     /** required: encrypted with a valid certificate or not at all; opportunistic: encrypted if the relay can; off: never. */
     SMTP_TLS: z.enum(['required', 'opportunistic', 'off'], { error: 'expected required, opportunistic or off' }).default('required'),
 
+    /** Resend's key: a second way for mails, over HTTP. The sender is SMTP_FROM. */
+    RESEND_API_KEY: secret().optional(),
+    /** Resend, or another server that speaks its API. */
+    RESEND_BASE_URL: url('https', 'http').default('https://api.resend.com'),
+    /** Who sends mails, in the order in which they are asked: smtp, resend, or both; those with settings if not given. */
+    MAIL_PROVIDERS: mailProviders().optional(),
+    /** So many failures in a row keep mails away from a provider .. */
+    MAIL_BREAKER_FAILURES: integer({ min: 1, max: 1_000 }).default(5),
+    /** .. for so long; then one mail at a time tries whether it works again. */
+    MAIL_BREAKER_SECONDS: integer({ min: 1, max: 3_600 }).default(30),
+    /** Mails that all workers together send within a minute; the others wait. 0: no limit. Urgent ones do not wait. */
+    MAIL_PER_MINUTE: integer({ min: 0, max: 100_000 }).default(0),
+
     /** The looks of mails by tenant, as JSON; see docs/notifications.md. */
     MAIL_BRANDS: brandsVariable().optional(),
 
@@ -75,7 +88,15 @@ export const notificationWorkerConfig = z
   })
   .superRefine((config, context) => {
     together(config, context, ['FIREBASE_PROJECT_ID', 'FIREBASE_CLIENT_EMAIL', 'FIREBASE_PRIVATE_KEY']);
-    together(config, context, ['SMTP_HOST', 'SMTP_FROM']);
+    if (config.RESEND_API_KEY === undefined) together(config, context, ['SMTP_HOST', 'SMTP_FROM']);
+    else together(config, context, ['RESEND_API_KEY', 'SMTP_FROM']);
+    for (const [provider, name] of [
+      ['smtp', 'SMTP_HOST'],
+      ['resend', 'RESEND_API_KEY'],
+    ] as const) {
+      if (config.MAIL_PROVIDERS?.includes(provider) === true && config[name] === undefined)
+        context.addIssue({ code: 'custom', path: [name], message: `is required when MAIL_PROVIDERS names ${provider}` });
+    }
     together(config, context, ['SMTP_USER', 'SMTP_PASSWORD']);
     together(config, context, ['SMS_API_KEY', 'SMS_API_SECRET', 'SMS_FROM_NUMBER']);
     if (config.FCM_BASE_URL === undefined && config.FCM_CA_FILE !== undefined) {
@@ -108,6 +129,19 @@ function privateKey() {
       context.addIssue('expected a private key in PEM (-----BEGIN PRIVATE KEY-----), line breaks may be written as \\n');
       return z.NEVER;
     }
+  });
+}
+
+/** Ways for mails. */
+export type MailProviderName = 'smtp' | 'resend';
+
+function mailProviders() {
+  return text().transform((value, context): MailProviderName[] => {
+    const names = value.split(',').map((name) => name.trim());
+    const known = names.filter((name) => name === 'smtp' || name === 'resend');
+    if (known.length === names.length && new Set(names).size === names.length) return known;
+    context.addIssue('expected smtp, resend, or both, parted by a comma');
+    return z.NEVER;
   });
 }
 

@@ -90,6 +90,8 @@ test('without channels it starts, warns, and its jobs are dead letters', async (
     'SMTP_FROM',
     'SMTP_USER',
     'SMTP_PASSWORD',
+    'RESEND_API_KEY',
+    'MAIL_PROVIDERS',
     'SMS_API_KEY',
     'SMS_API_SECRET',
     'SMS_FROM_NUMBER',

@@ -25,9 +25,16 @@ await runService('notification-worker', { env: process.env, config: notification
     ['sms', channels.sms],
   ] as const) {
     if (channel.missing !== undefined) log.warn('channel not configured: its jobs become dead letters', { channel: name, set: channel.missing });
-    // Reported, not critical: a provider that is away must not take the other channels' worker out of service.
-    if (channel.check !== undefined) http.addCheck(name, channel.check, { critical: false });
     if (channel.close !== undefined) onStop({ close: channel.close });
+  }
+  const { providers } = channels.mail;
+  for (const [name, check] of [
+    ['push', channels.push.check],
+    ...providers.map((provider) => [providers.length === 1 ? 'mail' : `mail-${provider.name}`, provider.check] as const),
+    ['sms', channels.sms.check],
+  ] as const) {
+    // Reported, not critical: a provider that is away must not take the other channels' worker out of service.
+    if (check !== undefined) http.addCheck(name, check, { critical: false });
   }
 
   onStop(

@@ -1,5 +1,5 @@
-import { type Database, createDeviceTokens, createEffects, createSmsGuard } from '@backhaul/database';
-import type { Delivery, NotificationPorts } from '@backhaul/jobs/notification';
+import { type Database, createDeviceTokens, createEffects, createMailGuard, createSmsGuard } from '@backhaul/database';
+import { type Delivery, type MailProvider, type NotificationPorts, createFailoverMailer } from '@backhaul/jobs/notification';
 import type { MailBrands } from '@backhaul/jobs/templates';
 import type { Logger, Metrics } from '@backhaul/runtime';
 import { createPgNotificationLog } from './adapters/pg-notification-log.ts';
@@ -31,10 +31,16 @@ export function createPorts({
       return delivery;
     },
   });
+  const mailGuard = createMailGuard(database);
+  const [first, ...others] = channels.mail.providers;
+  const measuredWay = ({ name, mailer }: MailProvider): MailProvider => ({ name, mailer: measured(name, mailer) });
+  const providers = [measuredWay(first), ...others.map(measuredWay)] as const;
   return {
     push: measured('fcm', channels.push.port),
     devices: createPgPushDevices({ tokens: createDeviceTokens(database), policy: channels.tokenPolicy, log, metrics }),
-    mailer: measured('smtp', channels.mail.port),
+    mailer: createFailoverMailer({ providers, breaker: channels.mail.breaker, routes: mailGuard, log }),
+    mailGuard,
+    mailPolicy: { perMinute: channels.mail.perMinute },
     sms: { ...measured('sms', channels.sms.port), list: (message, claimedAt, signal) => channels.sms.port.list(message, claimedAt, signal) },
     smsPolicy: channels.smsPolicy,
     smsGuard: createSmsGuard(database),

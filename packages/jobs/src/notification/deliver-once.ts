@@ -11,7 +11,8 @@ export interface DeliverOnce {
   readonly key: string;
   /** What to do when an earlier send may or may not have been made: send once more in a way that shows as a copy, or never again. */
   readonly whenUnknown: 'resend-once' | 'never-resend';
-  send(signal: AbortSignal): Promise<Delivery>;
+  /** @param again true for the one resend of a send that may have been made */
+  send(signal: AbortSignal, again: boolean): Promise<Delivery>;
   /** Asked once the send is claimed and before it is made; an outcome means that it is not. May throw RetryLater. */
   mayNotSend?(): Promise<Outcome | undefined>;
   /** With never-resend: asks the provider for a send that may have been made at `since` or after. */
@@ -78,7 +79,7 @@ async function firstSend(context: JobContext<NotificationPorts>, message: Delive
     await effects.release(message.key, token);
     throw error;
   }
-  const delivery = await attemptSend(context, message);
+  const delivery = await attemptSend(context, message, false);
   switch (delivery.outcome) {
     case 'sent':
       return confirmed(context, message.key, token, delivery.providerId);
@@ -140,7 +141,7 @@ async function resend(context: JobContext<NotificationPorts>, message: DeliverOn
       break;
   }
   context.log.warn('sending once more: whether the first send was made is unknown', { key: message.key });
-  const delivery = await attemptSend(context, message);
+  const delivery = await attemptSend(context, message, true);
   switch (delivery.outcome) {
     case 'sent': {
       const delivered = await confirmed(context, message.key, token, delivery.providerId);
@@ -163,13 +164,13 @@ async function resend(context: JobContext<NotificationPorts>, message: DeliverOn
   }
 }
 
-async function attemptSend(context: JobContext<NotificationPorts>, message: DeliverOnce): Promise<Delivery> {
+async function attemptSend(context: JobContext<NotificationPorts>, message: DeliverOnce, again: boolean): Promise<Delivery> {
   if (context.signal.aborted) return { outcome: 'unavailable', detail: 'the job was stopped before sending' };
   const timeout = new AbortController();
   const timer = setTimeout(() => timeout.abort(new Error(`the provider took longer than ${sendTimeoutMs} ms`)), sendTimeoutMs);
   failpoint('notification.claimed');
   try {
-    const delivery = await message.send(AbortSignal.any([context.signal, timeout.signal]));
+    const delivery = await message.send(AbortSignal.any([context.signal, timeout.signal]), again);
     failpoint('notification.sent');
     return delivery;
   } catch (error) {

@@ -9,11 +9,14 @@ export { notification } from '../queues.ts';
 export { notificationJobs } from './jobs.ts';
 export { isSupportedCountry } from 'libphonenumber-js/max';
 export { parseAddress } from './send-email/address.ts';
+export { type MailProvider, createFailoverMailer } from './send-email/failover-mailer.ts';
 export type {
   Delivery,
   EffectClaim,
   EffectLedger,
+  MailGuard,
   MailMessage,
+  MailPolicy,
   Mailer,
   NotificationLog,
   NotificationPorts,

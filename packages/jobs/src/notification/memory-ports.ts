@@ -78,6 +78,9 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
   const optedOut = new Set<string>();
   const takes = new Map<string, string[]>();
   const received = new Map<string, Date>();
+  const suppressed = new Map<string, string>();
+  const providers = new Map<string, string>();
+  const waits: number[] = [];
   const sender = <Message extends AnyMessage>(kept: Message[]) => ({
     async send(message: Message): Promise<Delivery> {
       kept.push(message);
@@ -95,6 +98,24 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
       },
     },
     mailer: sender(mails),
+    mailPolicy: { perMinute: 60 },
+    mailGuard: {
+      isSuppressed: async (address) => suppressed.has(address),
+      async suppress(address, { code }) {
+        suppressed.set(address, code);
+      },
+      // Each waits for the next of `waits`, after those for nothing.
+      async take(_messageId, options) {
+        const retryAfterMs = options.waits ? (waits.shift() ?? 0) : 0;
+        return { allowed: retryAfterMs === 0, retryAfterMs };
+      },
+      async note(key, provider) {
+        if (effects.rows.get(key)?.state !== 'claimed') return false;
+        providers.set(key, provider);
+        return true;
+      },
+      noted: async (key) => providers.get(key),
+    },
     // Lists the next of `lists`, after those nothing.
     sms: { ...sender(texts), list: async () => lists.shift() ?? { outcome: 'listed', messages: [] } },
     smsPolicy: { maxSegments: 10, perHour: { otp: 2, two_factor: 2, alert: 2, general: 2 } },
@@ -123,7 +144,7 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
       },
     },
   };
-  return { ports, pushes, devices, heard, mails, texts, records, effects, lists, optedOut, received };
+  return { ports, pushes, devices, heard, mails, texts, records, effects, lists, optedOut, received, suppressed, waits };
 }
 
 /** A handler's context in a test. */

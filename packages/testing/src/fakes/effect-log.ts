@@ -14,10 +14,10 @@ export type Effect = {
   at: string;
   service: FakeService;
   /**
-   * s3: put, copy, delete, complete (a multipart upload); fcm: token, push; smtp: mail; sms: sms; all: refused.
+   * s3: put, copy, delete, complete (a multipart upload); fcm: token, push; smtp: mail; sms: sms; resend: mail, replay; all: refused.
    */
   kind: string;
-  /** s3: `bucket/key`; fcm: registration token; smtp: recipients, joined with a comma; sms: number. */
+  /** s3: `bucket/key`; fcm: registration token; smtp and resend: recipients, joined with a comma; sms: number. */
   key: string;
   /** What else there is to know; see the fake's own file. */
   [detail: string]: unknown;

@@ -4,6 +4,8 @@ import type { Server } from 'node:net';
 import { controlPort } from './control.ts';
 import { EffectLog } from './effect-log.ts';
 import { fcmFake } from './fcm.ts';
+import { resendFake } from './resend.ts';
+import type { ResendAccount } from './resend.ts';
 import { s3Fake } from './s3.ts';
 import { smsFake } from './sms.ts';
 import type { SmsAccount } from './sms.ts';
@@ -13,10 +15,11 @@ import type { SmtpAccount } from './smtp.ts';
 /** The one argument of this program, as JSON. */
 export type FakesConfig = {
   dir: string;
-  ports: { control: number; s3: number; fcm: number; smtp: number; sms: number };
+  ports: { control: number; s3: number; fcm: number; smtp: number; sms: number; resend: number };
   tls: { certFile: string; keyFile: string };
   smtp: SmtpAccount;
   sms: SmsAccount;
+  resend: ResendAccount;
 };
 
 /** Run the fakes: effects go to `<dir>/fakes/effects.ndjson`. The control port opens last. */
@@ -29,6 +32,7 @@ async function main(config: FakesConfig): Promise<void> {
     fcm: fcmFake({ log, tls }),
     smtp: smtpFake({ dir, log, account: config.smtp, tls }),
     sms: smsFake({ log, account: config.sms }),
+    resend: resendFake({ log, account: config.resend }),
   };
   await Promise.all(Object.entries(fakes).map(([name, fake]) => listen(fake.server, ports[name as keyof typeof fakes])));
   await listen(controlPort(fakes, log), ports.control);

@@ -1,5 +1,5 @@
 /** The services that the fakes play. */
-export type FakeService = 's3' | 'fcm' | 'smtp' | 'sms';
+export type FakeService = 's3' | 'fcm' | 'smtp' | 'sms' | 'resend';
 
 /**
  * What a request is about, as rules match it.
@@ -7,6 +7,7 @@ export type FakeService = 's3' | 'fcm' | 'smtp' | 'sms';
  * - fcm: `operation` (token or send), `project`, `token`
  * - smtp: `step` (greeting, ehlo, auth, mail, rcpt, data, message; `message` is after the final dot), `from`, `to`
  * - sms: `operation` (create, fetch or list), `to`, `from`
+ * - resend: `operation` (send), `to`, `idempotencyKey`
  */
 export type Facts = Record<string, string>;
 
@@ -29,7 +30,7 @@ export type Action = {
    * Without a `body` the answer has the shape that the real service gives this status.
    */
   status?: number;
-  /** The service's name of the error: S3 `SlowDown`, FCM `UNREGISTERED`, SMS `21610`, SMTP `4.7.1`. */
+  /** The service's name of the error: S3 `SlowDown`, FCM `UNREGISTERED`, SMS `21610`, SMTP `4.7.1`, Resend `rate_limit_exceeded`. */
   code?: string;
   /** The error's text, or for HTTP services the whole body when it begins with `{` or `<`. */
   body?: string;

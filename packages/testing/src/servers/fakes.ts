@@ -9,10 +9,14 @@ import { controlServer } from '../server-process.ts';
 import type { ServerControl } from '../server-process.ts';
 
 /** Loopback ports of the process with the fakes. */
-export type FakesPorts = { control: number; s3: number; fcm: number; smtp: number; sms: number };
+export type FakesPorts = { control: number; s3: number; fcm: number; smtp: number; sms: number; resend: number };
 
-/** The one process that plays S3, FCM, SMTP and the SMS provider; its URL is that of the control port. */
-export function fakesServer(options: { dir: string; ports: FakesPorts; accounts: Pick<FakesConfig, 'smtp' | 'sms'> }): ServerControl & { caFile: string } {
+/** The one process that plays S3, FCM, SMTP, the SMS provider and Resend; its URL is that of the control port. */
+export function fakesServer(options: {
+  dir: string;
+  ports: FakesPorts;
+  accounts: Pick<FakesConfig, 'smtp' | 'sms' | 'resend'>;
+}): ServerControl & { caFile: string } {
   const { dir, ports, accounts } = options;
   const base = join(dir, 'fakes');
   const caFile = join(base, 'fcm-cert.pem');

@@ -1,7 +1,5 @@
-import { request as httpRequest } from 'node:http';
-import { request as httpsRequest } from 'node:https';
-import { TLSSocket } from 'node:tls';
 import type { Delivery, SmsList, SmsSender, TextMessage } from '@backhaul/jobs/notification';
+import { type Answer, requestOnce } from './request-once.ts';
 import { retryAfterMs } from './retry-after.ts';
 import { readSmsList } from './sms-list.ts';
 
@@ -16,11 +14,10 @@ export interface HttpSmsOptions {
   readonly from: string;
 }
 
+const FORM = 'application/x-www-form-urlencoded';
+
 /** Messages to one number that are searched for a lost one, newest first. */
 const PAGE_SIZE = 50;
-
-/** Larger answers are no Twilio answers, fifty of the longest messages included; reading on would let the other side fill our memory. */
-const MAX_ANSWER_BYTES = 512 * 1024;
 
 /** Twilio's error codes that speak about the recipient: https://www.twilio.com/docs/api/errors */
 const RECIPIENT_CODES = new Map<number, string>([
@@ -38,22 +35,20 @@ const RECIPIENT_CODES = new Map<number, string>([
  * Sends text messages by one POST each, on a connection of its own.
  *
  * POST Messages is not idempotent and has no idempotency key, so what matters
- * is to know whether the request may have arrived. `fetch` does not say, and
- * on a pooled connection that dies under the request nobody could; a fresh
- * connection has carried nothing until its handshake is done.
+ * is to know whether the request may have arrived.
  */
 export function createHttpSms(options: HttpSmsOptions): SmsSender {
   const url = new URL(`${options.baseUrl.replace(/\/+$/, '')}/2010-04-01/Accounts/${encodeURIComponent(options.accountSid)}/Messages.json`);
   const authorization = `Basic ${Buffer.from(`${options.accountSid}:${options.secret}`).toString('base64')}`;
   return {
     async send(message, signal) {
-      const answer = await ask(url, { method: 'POST', authorization, body: form(options.from, message) }, signal);
+      const answer = await requestOnce(url, { method: 'POST', headers: { authorization, 'content-type': FORM }, body: form(options.from, message) }, signal);
       return 'lost' in answer ? answer.lost : classify(answer);
     },
     async list(message, claimedAt, signal): Promise<SmsList> {
       const page = new URL(url);
       page.search = new URLSearchParams({ To: message.to, From: options.from, PageSize: String(PAGE_SIZE) }).toString();
-      const answer = await ask(page, { method: 'GET', authorization }, signal);
+      const answer = await requestOnce(page, { method: 'GET', headers: { authorization } }, signal);
       if ('lost' in answer) return { outcome: 'unreadable', detail: answer.lost.detail };
       if (answer.status !== 200) return { outcome: 'unreadable', detail: `the provider answered ${answer.status} when it was asked for messages` };
       return readSmsList(answer.text, { message, claimedAt, pageSize: PAGE_SIZE });
@@ -63,61 +58,6 @@ export function createHttpSms(options: HttpSmsOptions): SmsSender {
 
 function form(from: string, { to, body }: TextMessage): string {
   return new URLSearchParams({ To: to, From: from, Body: body }).toString();
-}
-
-interface Answer {
-  readonly status: number;
-  readonly retryAfter: string | undefined;
-  readonly text: string;
-}
-
-interface Ask {
-  readonly method: 'GET' | 'POST';
-  readonly authorization: string;
-  readonly body?: string;
-}
-
-/** A send that came to nothing. */
-type Lost = Extract<Delivery, { outcome: 'ambiguous' | 'unavailable' }>;
-
-function ask(url: URL, { method, authorization, body }: Ask, signal: AbortSignal): Promise<Answer | { lost: Lost }> {
-  return new Promise((resolve) => {
-    let written = false;
-    const lost = (error: Error): void =>
-      resolve({ lost: written ? { outcome: 'ambiguous', detail: error.message } : { outcome: 'unavailable', detail: error.message } });
-    const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, {
-      method,
-      agent: false,
-      signal,
-      headers: {
-        authorization,
-        accept: 'application/json',
-        ...(body === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded', 'content-length': Buffer.byteLength(body) }),
-      },
-    });
-    request.once('error', lost);
-    request.once('socket', (socket) => {
-      socket.once(socket instanceof TLSSocket ? 'secureConnect' : 'connect', () => {
-        written = true;
-      });
-    });
-    request.once('response', (response) => {
-      const chunks: Buffer[] = [];
-      let sizeBytes = 0;
-      response.on('data', (chunk: Buffer) => {
-        sizeBytes += chunk.length;
-        if (sizeBytes <= MAX_ANSWER_BYTES) chunks.push(chunk);
-        else response.destroy(new Error('the answer is too long'));
-      });
-      response.once('error', lost);
-      // 'aborted' bodies end without 'end': an answer that is cut off is no answer.
-      response.once('close', () => lost(new Error('the answer was cut off')));
-      response.once('end', () =>
-        resolve({ status: response.statusCode ?? 0, retryAfter: response.headers['retry-after'], text: Buffer.concat(chunks).toString('utf8') }),
-      );
-    });
-    request.end(body);
-  });
 }
 
 function classify({ status, retryAfter, text }: Answer): Delivery {

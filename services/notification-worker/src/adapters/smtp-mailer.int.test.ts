@@ -9,12 +9,20 @@ let mailer: Mailer;
 
 beforeAll(async () => {
   servers = await startTestChannels();
-  mailer = (await servers.channels()).mail.port;
+  mailer = (await servers.channels()).mail.providers[0].mailer;
 }, 30_000);
 afterAll(() => servers.close());
 beforeEach(() => servers.fakes.reset());
 
-const message: MailMessage = { to: 'ann@example.com', subject: 'Grüße', text: 'Dinner?\n', html: '<p>Dinner?</p>', messageIdLeft: 'c0ffee' };
+const message: MailMessage = {
+  to: 'ann@example.com',
+  subject: 'Grüße',
+  text: 'Dinner?\n',
+  html: '<p>Dinner?</p>',
+  messageIdLeft: 'c0ffee',
+  key: 'email:1',
+  again: false,
+};
 const never = new AbortController().signal;
 const headersOf = (mail: Effect | undefined) => (mail === undefined ? [] : (mail['headers'] as string[]));
 const mails = () => servers.fakes.effects({ service: 'smtp', kind: 'mail' });
@@ -55,15 +63,21 @@ test('F-21: line breaks in a subject or an address become no header and no recip
 });
 
 test.each<[string, string, Action, object]>([
-  ['D-15', 'greeting', { status: 421, body: 'busy' }, { outcome: 'deferred', code: 'mail_deferred', retryAfterMs: 300_000 }],
-  ['D-15', 'mail', { status: 451 }, { outcome: 'deferred', retryAfterMs: 300_000 }],
-  ['D-15', 'rcpt', { status: 450, code: '4.2.0', body: 'greylisted' }, { outcome: 'deferred', retryAfterMs: 300_000 }],
-  ['D-15', 'data', { status: 451 }, { outcome: 'deferred', retryAfterMs: 300_000 }],
-  ['D-15', 'message', { status: 452 }, { outcome: 'deferred', retryAfterMs: 300_000 }],
-  ['D-15', 'message', { status: 421 }, { outcome: 'deferred', retryAfterMs: 300_000 }],
-  ['D-16', 'rcpt', { status: 550, code: '5.1.1' }, { outcome: 'refused', about: 'recipient', code: 'mailbox_refused' }],
+  ['D-15', 'greeting', { status: 421, body: 'busy' }, { outcome: 'deferred', about: 'provider', code: 'relay_busy', retryAfterMs: 300_000 }],
+  ['D-15', 'mail', { status: 451 }, { outcome: 'deferred', code: 'mail_deferred', retryAfterMs: 300_000 }],
+  ['D-15', 'mail', { status: 451, code: '4.3.0' }, { outcome: 'deferred', about: 'provider', code: 'relay_busy' }],
+  ['D-15', 'rcpt', { status: 450, code: '4.2.0', body: 'Greylisted' }, { outcome: 'deferred', code: 'greylisted', retryAfterMs: 300_000 }],
+  ['D-15', 'rcpt', { status: 451, code: '4.7.1', body: 'come back' }, { outcome: 'deferred', code: 'greylisted', retryAfterMs: 300_000 }],
+  ['D-15', 'rcpt', { status: 452, code: '4.2.2', body: 'full' }, { outcome: 'deferred', code: 'mailbox_busy', retryAfterMs: 1_800_000 }],
+  ['D-15', 'data', { status: 451 }, { outcome: 'deferred', code: 'mail_deferred', retryAfterMs: 300_000 }],
+  ['D-15', 'message', { status: 452, code: '4.3.1' }, { outcome: 'deferred', about: 'provider', retryAfterMs: 300_000 }],
+  ['D-15', 'message', { status: 421 }, { outcome: 'deferred', about: 'provider', retryAfterMs: 300_000 }],
+  ['D-16', 'greeting', { status: 554, body: 'go away' }, { outcome: 'unauthorized' }],
+  ['D-16', 'rcpt', { status: 550, code: '5.1.1' }, { outcome: 'refused', about: 'recipient', code: 'mailbox_refused', bounce: '5.1.1' }],
+  ['D-16', 'rcpt', { status: 550, code: '5.2.1' }, { outcome: 'refused', about: 'recipient', bounce: '5.2.1' }],
+  ['D-16', 'message', { status: 550, code: '5.1.10' }, { outcome: 'refused', about: 'recipient', bounce: '5.1.10' }],
   ['D-16', 'mail', { status: 550 }, { outcome: 'refused', about: 'message' }],
-  ['D-16', 'message', { status: 552 }, { outcome: 'refused', about: 'message', code: 'mail_refused' }],
+  ['D-16', 'message', { status: 552, code: '5.3.4' }, { outcome: 'refused', about: 'message', code: 'mail_refused' }],
   ['D-16', 'message', { status: 554 }, { outcome: 'refused', about: 'message', code: 'mail_refused' }],
   ['D-17', 'greeting', { reset: true }, { outcome: 'unavailable' }],
   ['D-17', 'rcpt', { reset: true }, { outcome: 'unavailable' }],
@@ -71,10 +85,27 @@ test.each<[string, string, Action, object]>([
   ['D-18', 'message', { reset: true }, { outcome: 'ambiguous' }],
 ])('%s: at %s, %o means %o', async (_id, step, action, expected) => {
   // A connection of its own: a pooled one has passed the greeting.
-  const own = (await servers.channels()).mail.port;
+  const own = (await servers.channels()).mail.providers[0].mailer;
   await servers.fakes.script('smtp', [{ match: { step }, action }]);
   await expect(own.send(message, AbortSignal.timeout(15_000))).resolves.toMatchObject(expected);
   expect(await mails()).toEqual([]);
+});
+
+test.each<[string, Action]>([
+  ['rcpt', { status: 550 }],
+  ['rcpt', { status: 550, code: '5.7.1', body: 'your network is on a list; see 5.1.1' }],
+  ['rcpt', { status: 552, code: '5.2.2', body: 'mailbox full' }],
+  ['rcpt', { status: 551, code: '5.4.1' }],
+  ['mail', { status: 550, code: '5.1.8', body: 'bad sender' }],
+  ['mail', { status: 550, code: '5.1.1', body: 'no such sender' }],
+  ['message', { status: 552, code: '5.3.4', body: 'too big' }],
+  ['message', { status: 554, code: '5.7.0', body: 'spam' }],
+])('D-16: at %s, %o says nothing of the mailbox: nobody is suppressed for it', async (step, action) => {
+  const own = (await servers.channels()).mail.providers[0].mailer;
+  await servers.fakes.script('smtp', [{ match: { step }, action }]);
+  const delivery = await own.send(message, never);
+  expect(delivery.outcome).toBe('refused');
+  expect(delivery).not.toHaveProperty('bounce');
 });
 
 test('D-18: a reply that is lost after the final dot is ambiguous, and the mail was taken once', async () => {
@@ -84,7 +115,7 @@ test('D-18: a reply that is lost after the final dot is ambiguous, and the mail 
 });
 
 test('D-19: a relay that never greets is unavailable within the time of the send', async () => {
-  const own = (await servers.channels()).mail.port;
+  const own = (await servers.channels()).mail.providers[0].mailer;
   await servers.fakes.script('smtp', [{ match: { step: 'greeting' }, action: { hang: true } }]);
   await expect(own.send(message, AbortSignal.timeout(500))).resolves.toMatchObject({ outcome: 'unavailable' });
 });
@@ -97,17 +128,17 @@ test('a relay that is silent after the final dot is ambiguous', async () => {
 });
 
 test('a wrong password is unauthorized', async () => {
-  const own = (await servers.channels({ SMTP_PASSWORD: 'wrong' })).mail.port;
+  const own = (await servers.channels({ SMTP_PASSWORD: 'wrong' })).mail.providers[0].mailer;
   await expect(own.send(message, never)).resolves.toMatchObject({ outcome: 'unauthorized' });
 });
 
 test('nobody listening is unavailable', async () => {
-  const own = (await servers.channels({ SMTP_PORT: String(await freePort()) })).mail.port;
+  const own = (await servers.channels({ SMTP_PORT: String(await freePort()) })).mail.providers[0].mailer;
   await expect(own.send(message, never)).resolves.toMatchObject({ outcome: 'unavailable' });
 });
 
 test('with SMTP_TLS=required no password and no mail goes to a relay without STARTTLS or with a false certificate', async () => {
-  const own = (await servers.channels({ SMTP_TLS: 'required' })).mail.port;
+  const own = (await servers.channels({ SMTP_TLS: 'required' })).mail.providers[0].mailer;
   const authBefore = (await servers.fakes.traffic()).smtp.requests['auth'];
   await expect(own.send(message, never)).resolves.toMatchObject({ outcome: 'unavailable' });
   await servers.fakes.script('smtp', [{ match: { step: 'ehlo' }, action: { status: 250, body: 'no-starttls' } }]);
@@ -117,11 +148,11 @@ test('with SMTP_TLS=required no password and no mail goes to a relay without STA
 });
 
 test('with SMTP_TLS=opportunistic a mail is encrypted if the relay can, and goes out if it cannot', async () => {
-  const own = (await servers.channels({ SMTP_TLS: 'opportunistic' })).mail.port;
+  const own = (await servers.channels({ SMTP_TLS: 'opportunistic' })).mail.providers[0].mailer;
   const startTlsBefore = (await servers.fakes.traffic()).smtp.requests['starttls'] ?? 0;
   await expect(own.send(message, never)).resolves.toMatchObject({ outcome: 'sent' });
   expect((await servers.fakes.traffic()).smtp.requests['starttls']).toBe(startTlsBefore + 1);
-  const plain = (await servers.channels({ SMTP_TLS: 'opportunistic' })).mail.port;
+  const plain = (await servers.channels({ SMTP_TLS: 'opportunistic' })).mail.providers[0].mailer;
   await servers.fakes.script('smtp', [{ match: { step: 'ehlo' }, action: { status: 250, body: 'no-starttls' } }]);
   await expect(plain.send(message, never)).resolves.toMatchObject({ outcome: 'sent' });
 });

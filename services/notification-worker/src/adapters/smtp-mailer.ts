@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream';
-import { type Delivery, type MailMessage, type Mailer, parseAddress } from '@backhaul/jobs/notification';
+import { type MailMessage, type Mailer, parseAddress } from '@backhaul/jobs/notification';
 import type { Closeable } from '@backhaul/runtime';
 import { createTransport } from 'nodemailer';
+import { classify } from './smtp-answer.ts';
 import { encodedSubject } from './subject-header.ts';
 
 /** How mail reaches the relay. */
@@ -29,8 +30,6 @@ const SOCKET_TIMEOUT_MS = 15_000;
 const DNS_TIMEOUT_MS = 5_000;
 /** Connections that nobody used for so long are closed before the relay does it in the middle of a send. */
 const IDLE_TIMEOUT_MS = 10_000;
-/** Greylisting lets the same message in after some minutes; asking earlier only makes it longer. */
-const GREYLIST_DELAY_MS = 300_000;
 
 /** Mails through one SMTP relay, over a pool of connections. Connects on the first send. */
 export function createSmtpMailer(options: SmtpOptions): Mailer & Closeable {
@@ -119,44 +118,4 @@ function tlsOptions({ tls, port }: SmtpOptions) {
     case 'off':
       return { secure: false, ignoreTLS: true };
   }
-}
-
-/** The fields of a nodemailer error that decisions rest on. */
-interface SmtpError {
-  readonly code?: string;
-  readonly command?: string;
-  readonly responseCode?: number;
-  readonly permanent?: boolean;
-}
-
-/** @param bodyRead whether any of the message was read for sending, that is, whether DATA was accepted */
-function classify(error: unknown, bodyRead: boolean): Delivery {
-  const { code, command, responseCode, permanent } = error as SmtpError;
-  const detail = (error instanceof Error ? error.message : String(error)).slice(0, 500);
-  // A relay that cannot encrypt has refused the connection, not this mail, whatever its code.
-  if (code === 'ETLS' || command === 'STARTTLS') return { outcome: 'unavailable', detail };
-  if (responseCode !== undefined) {
-    // The relay has spoken; whatever it says but 2xx means that it did not take the message.
-    if (code === 'EAUTH' || responseCode === 530 || responseCode === 535) return responseCode < 500 ? later(detail) : { outcome: 'unauthorized', detail };
-    if (permanent !== true) return later(detail);
-    return command === 'RCPT TO'
-      ? { outcome: 'refused', about: 'recipient', code: 'mailbox_refused', detail }
-      : { outcome: 'refused', about: 'message', code: 'mail_refused', detail };
-  }
-  if (bodyRead) return { outcome: 'ambiguous', detail };
-  switch (code) {
-    case 'EAUTH':
-    case 'ENOAUTH':
-      return { outcome: 'unauthorized', detail };
-    case 'EENVELOPE':
-      return { outcome: 'refused', about: 'recipient', code: 'invalid_address', detail };
-    case 'EMESSAGE':
-      return { outcome: 'refused', about: 'message', code: 'mail_too_large', detail };
-    default:
-      return { outcome: 'unavailable', detail };
-  }
-}
-
-function later(detail: string): Delivery {
-  return { outcome: 'deferred', code: 'mail_deferred', detail, retryAfterMs: GREYLIST_DELAY_MS };
 }

@@ -43,6 +43,38 @@ test('a lost answer is followed by one resend with the same Message-ID, then by 
   await expect(sendEmailHandler(payload, testContext(ports))).rejects.toMatchObject({ code: 'delivery_unknown' });
   effects.expireLeases();
   await expect(sendEmailHandler(payload, testContext(ports))).rejects.toMatchObject({ code: 'delivery_unknown' });
-  expect(mails).toHaveLength(2);
+  expect(mails.map(({ again }) => again)).toEqual([false, true]);
   expect(new Set(mails.map(({ messageIdLeft }) => messageIdLeft)).size).toBe(1);
+});
+
+test('a hard bounce puts the address on the list, and later mails to it are skipped', async () => {
+  const { ports, mails, suppressed, effects, records } = memoryPorts([
+    { outcome: 'refused', about: 'recipient', code: 'mailbox_refused', detail: '550 5.1.1 no such mailbox', bounce: '5.1.1' },
+  ]);
+  await expect(sendEmailHandler(payload, testContext(ports))).rejects.toMatchObject({ name: 'PermanentFailure', code: 'mailbox_refused' });
+  expect([...suppressed]).toEqual([['Ann@example.com', '5.1.1']]);
+  await expect(sendEmailHandler(payload, testContext(ports, { messageId: 'message-2' }))).resolves.toMatchObject({ status: 'skipped', reason: 'suppressed' });
+  expect(mails).toHaveLength(1);
+  // Nothing is claimed any more: when the address is taken off the list, a replay can send.
+  expect(effects.rows.size).toBe(0);
+  expect(records).toMatchObject([{ success: false }, { success: false }]);
+});
+
+test('a refusal that says nothing of the mailbox puts nobody on the list', async () => {
+  const { ports, suppressed } = memoryPorts([{ outcome: 'refused', about: 'recipient', code: 'mailbox_refused', detail: '550 5.7.1 rejected' }]);
+  await expect(sendEmailHandler(payload, testContext(ports))).rejects.toMatchObject({ code: 'mailbox_refused' });
+  expect(suppressed.size).toBe(0);
+});
+
+test('beyond the dispatch limit a mail waits without using a try, an urgent one does not', async () => {
+  const { ports, mails, waits, effects } = memoryPorts();
+  waits.push(30_000);
+  await expect(sendEmailHandler({ ...payload, urgent: true }, testContext(ports))).resolves.toMatchObject({ status: 'done' });
+  await expect(sendEmailHandler(payload, testContext(ports, { messageId: 'message-2' }))).rejects.toMatchObject({
+    name: 'RetryLater',
+    code: 'dispatch_limit',
+    delayMs: 30_000,
+  });
+  expect([mails.length, effects.rows.size]).toEqual([1, 1]);
+  await expect(sendEmailHandler(payload, testContext(ports, { messageId: 'message-2' }))).resolves.toMatchObject({ status: 'done' });
 });
