@@ -83,3 +83,23 @@ test('numbers without a plus sign are read in a country that exists, or in none'
   expect(loadConfig(notificationWorkerConfig, { ...base, SMS_DEFAULT_COUNTRY: 'DE' }).SMS_DEFAULT_COUNTRY).toBe('DE');
   expect(problems({ SMS_DEFAULT_COUNTRY: 'Germany' })).toEqual({ SMS_DEFAULT_COUNTRY: 'expected a country such as DE' });
 });
+
+test('mail goes through the providers that are named, and each that is named has its settings', () => {
+  const from = 'no-reply@example.com';
+  expect(problems({ SMTP_FROM: from, RESEND_API_KEY: 're_1' })).toEqual({});
+  expect(problems({ SMTP_FROM: from, RESEND_API_KEY: 're_1', MAIL_PROVIDERS: 'smtp,resend' })).toEqual({
+    SMTP_HOST: 'is required when MAIL_PROVIDERS names smtp',
+  });
+  expect(problems({ RESEND_API_KEY: 're_1' })).toEqual({ SMTP_FROM: 'is required when RESEND_API_KEY is set' });
+  expect(problems({ SMTP_HOST: 'relay', SMTP_FROM: from, MAIL_PROVIDERS: 'resend' })).toEqual({
+    RESEND_API_KEY: 'is required when MAIL_PROVIDERS names resend',
+  });
+  for (const names of ['pigeon', 'smtp,smtp', 'smtp,'])
+    expect(problems({ SMTP_HOST: 'relay', SMTP_FROM: from, MAIL_PROVIDERS: names })).toHaveProperty('MAIL_PROVIDERS');
+  expect(loadConfig(notificationWorkerConfig, { ...base, SMTP_HOST: 'relay', SMTP_FROM: from, MAIL_PROVIDERS: 'smtp' })).toMatchObject({
+    MAIL_PROVIDERS: ['smtp'],
+    MAIL_PER_MINUTE: 0,
+    MAIL_BREAKER_FAILURES: 5,
+    MAIL_BREAKER_SECONDS: 30,
+  });
+});

@@ -230,6 +230,8 @@ test('a channel without settings makes dead letters that name the variables, and
     SMTP_FROM: '',
     SMTP_USER: '',
     SMTP_PASSWORD: '',
+    RESEND_API_KEY: '',
+    MAIL_PROVIDERS: '',
   };
   const bare = createPorts({ channels: await servers.channels(none), database, log: silentLogger, metrics: createMetrics('test') });
   const context = { ports: bare, signal: new AbortController().signal, log: silentLogger, messageId: id, attempt: 1, lastTry: false, progress() {} };
