@@ -7,6 +7,7 @@ import { sendSmsHandler } from './send-sms/handler.ts';
 
 export { notification } from '../queues.ts';
 export { notificationJobs } from './jobs.ts';
+export type { MailGuard, MailMessage, MailPolicy, Mailer } from './mail-ports.ts';
 export { isSupportedCountry } from 'libphonenumber-js/max';
 export { parseAddress } from './send-email/address.ts';
 export { type MailProvider, createFailoverMailer } from './send-email/failover-mailer.ts';
@@ -14,10 +15,6 @@ export type {
   Delivery,
   EffectClaim,
   EffectLedger,
-  MailGuard,
-  MailMessage,
-  MailPolicy,
-  Mailer,
   NotificationLog,
   NotificationPorts,
   NotificationRecord,

@@ -1,6 +1,7 @@
 import type { JobContext } from '@backhaul/queue/job';
 import { silentLogger } from '@backhaul/runtime';
-import type { Delivery, EffectLedger, MailMessage, NotificationPorts, NotificationRecord, PushMessage, SmsList, TextMessage } from './ports.ts';
+import type { MailMessage } from './mail-ports.ts';
+import type { Delivery, EffectLedger, NotificationPorts, NotificationRecord, PushMessage, SmsList, TextMessage } from './ports.ts';
 import type { PushDevice, TokenAnswer } from './send-push/devices.ts';
 
 /** A row of the ledger in memory. */

@@ -1,33 +1,10 @@
 import type { CountryCode } from 'libphonenumber-js/max';
+import type { Delivery } from './delivery.ts';
+import type { MailGuard, MailPolicy, Mailer } from './mail-ports.ts';
 import type { PushDevices } from './send-push/devices.ts';
 import type { MailBrands } from './templates/index.ts';
 
-/**
- * What a provider said about one message; a closed list, so that every answer
- * has a decision. Adapters resolve with one of these and do not throw: only
- * they can tell whether anything may have reached the provider.
- */
-export type Delivery =
-  /** Accepted. `providerId` is what the provider calls the message. */
-  | { readonly outcome: 'sent'; readonly providerId: string | null }
-  /**
-   * Will never be accepted: this recipient (gone, opted out, not an address) or this message (too large, malformed).
-   * `bounce`: the mail address takes no mail at all, with the provider's code for it.
-   */
-  | { readonly outcome: 'refused'; readonly about: 'recipient' | 'message'; readonly code: string; readonly detail: string; readonly bounce?: string }
-  /**
-   * Not now, and nothing was sent: a rate limit, greylisting, a full mailbox. `retryAfterMs` is the provider's wish.
-   * `about: 'provider'`: it takes nothing from us now, so another one may be asked.
-   */
-  | { readonly outcome: 'deferred'; readonly code: string; readonly detail: string; readonly retryAfterMs?: number; readonly about?: 'provider' }
-  /** The provider could not be reached or answered that it cannot work; nothing was sent. */
-  | { readonly outcome: 'unavailable'; readonly detail: string }
-  /** Our credentials were refused; nothing was sent. An operator must act. */
-  | { readonly outcome: 'unauthorized'; readonly detail: string }
-  /** This process has no settings for the channel; nothing was sent. An operator must act. */
-  | { readonly outcome: 'unconfigured'; readonly detail: string }
-  /** The connection was lost or the time ran out after the message went out: it may or may not have been sent. */
-  | { readonly outcome: 'ambiguous'; readonly detail: string };
+export type { Delivery } from './delivery.ts';
 
 /** How a push looks and behaves; what each field means is said in the event. */
 export interface PushOptions {
@@ -58,48 +35,6 @@ export interface PushMessage {
 export interface PushSender {
   /** @param signal aborts the request; an abort after the request went out is `ambiguous` */
   send(message: PushMessage, signal: AbortSignal): Promise<Delivery>;
-}
-
-/** A mail to one recipient. All fields are plain values that were checked before. */
-export interface MailMessage {
-  /** One bare address, checked by `parseAddress`. */
-  readonly to: string;
-  /** One line. */
-  readonly subject: string;
-  readonly text: string;
-  readonly html: string;
-  /** The sender's name beside the address, if it is not the usual one. One line. */
-  readonly fromName?: string;
-  /** Left side of the Message-ID, the same on every try: receivers and relays recognise the copy by it. */
-  readonly messageIdLeft: string;
-  /** The send in the ledger, where it is noted which provider got it. */
-  readonly key: string;
-  /** An earlier send may have been made: only the provider that got it may be asked again. */
-  readonly again: boolean;
-}
-
-/** Who must not be mailed, how fast the others may be, and which provider got which mail; the shape of `MailGuard` in @backhaul/database. */
-export interface MailGuard {
-  isSuppressed(address: string): Promise<boolean>;
-  /** Until somebody takes it back. */
-  suppress(address: string, why: { reason: 'hard_bounce'; code: string }): Promise<void>;
-  /** A place in the line of all workers; one that does not wait leaves at once, and the others wait longer. */
-  take(messageId: string, options: { perMinute: number; waits: boolean }): Promise<{ allowed: boolean; retryAfterMs: number }>;
-  /** Before the claimed send is given to a provider. False when the claim is another's by now: then it must not be made. */
-  note(effectKey: string, provider: string): Promise<boolean>;
-  /** Undefined: it was given to nobody. */
-  noted(effectKey: string): Promise<string | undefined>;
-}
-
-/** What is decided by settings about mails. */
-export interface MailPolicy {
-  /** Mails that all workers send within a minute; 0 for no limit. */
-  readonly perMinute: number;
-}
-
-/** Sends mail. */
-export interface Mailer {
-  send(message: MailMessage, signal: AbortSignal): Promise<Delivery>;
 }
 
 /** A text message. */

@@ -2,7 +2,8 @@ import { silentLogger } from '@backhaul/runtime';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { memoryPorts, testContext } from '../memory-ports.ts';
-import type { Delivery, MailMessage, Mailer, NotificationPorts } from '../ports.ts';
+import type { MailMessage, Mailer } from '../mail-ports.ts';
+import type { Delivery, NotificationPorts } from '../ports.ts';
 import { createFailoverMailer } from './failover-mailer.ts';
 import { sendEmailHandler } from './handler.ts';
 

@@ -1,5 +1,6 @@
 import { type Logger, describeError } from '@backhaul/runtime';
-import type { Delivery, MailGuard, MailMessage, Mailer } from '../ports.ts';
+import type { Delivery } from '../delivery.ts';
+import type { MailGuard, MailMessage, Mailer } from '../mail-ports.ts';
 import { type CircuitBreakerOptions, createCircuitBreaker } from './circuit-breaker.ts';
 
 /** One of several ways to send a mail. */

@@ -39,7 +39,7 @@ test('long subjects are cut between characters', () => {
   expect(subject.endsWith('👋…')).toBe(true);
 });
 
-test('no text adds a tag or leaves its paragraph', () => {
+test('no text adds a tag or leaves its paragraph', { timeout: 30_000 }, () => {
   const tags = (html: string) =>
     [...html.matchAll(/<([a-z!/][^\s>]*)/g)].map((match) => match[1]).filter((tag) => tag !== 'br' && !tag?.startsWith('br/') && tag !== 'p' && tag !== '/p');
   const expected = tags(renderMail({ title: 'x', body: 'x' }).html);
