@@ -36,6 +36,8 @@ export interface EffectRow {
   readonly detail: string | null;
   readonly createdAt: Date;
   readonly updatedAt: Date;
+  /** How it fared at the provider afterwards; null unless the provider reports that. */
+  readonly report: { readonly status: string; readonly errorCode: number | null; readonly at: Date } | null;
 }
 
 /** The ledger in `backhaul.effects`. */
@@ -85,12 +87,13 @@ export function createEffects(database: Database): Effects {
       );
     },
     async of(messageId) {
-      const { rows } = await database.query<EffectRow>(
-        `SELECT effect_key AS key, state, provider_id AS "providerId", detail, created_at AS "createdAt", updated_at AS "updatedAt"
-         FROM backhaul.effects WHERE message_id = $1 ORDER BY created_at`,
+      const { rows } = await database.query<EffectRow & { status: string | null; errorCode: number | null; reportedAt: Date }>(
+        `SELECT effect_key AS key, state, e.provider_id AS "providerId", detail, e.created_at AS "createdAt", e.updated_at AS "updatedAt",
+           s.status, s.error_code AS "errorCode", s.updated_at AS "reportedAt"
+         FROM backhaul.effects e LEFT JOIN backhaul.sms_statuses s USING (provider_id) WHERE message_id = $1 ORDER BY e.created_at`,
         [messageId],
       );
-      return rows;
+      return rows.map(({ status, errorCode, reportedAt, ...row }) => ({ ...row, report: status === null ? null : { status, errorCode, at: reportedAt } }));
     },
   };
 }

@@ -14,7 +14,7 @@ export interface MessageRecords {
 /** One thing that happened, as a sentence. */
 export interface ExplainedStep {
   readonly at: Date;
-  readonly stage: 'recorded' | 'started' | 'claimed' | 'answered' | 'unknown' | 'failed' | 'postponed' | 'ended' | 'dead letter' | 'requeued';
+  readonly stage: 'recorded' | 'started' | 'claimed' | 'answered' | 'reported' | 'unknown' | 'failed' | 'postponed' | 'ended' | 'dead letter' | 'requeued';
   readonly says: string;
 }
 
@@ -36,6 +36,7 @@ const ORDER: readonly ExplainedStep['stage'][] = [
   'started',
   'claimed',
   'answered',
+  'reported',
   'unknown',
   'failed',
   'postponed',
@@ -125,7 +126,25 @@ function historyStep(entry: HistoryEntry, job: JobRow): ExplainedStep {
   }
 }
 
-function effectSteps({ key, state, providerId, detail, createdAt, updatedAt }: EffectRow): ExplainedStep[] {
+/** What the provider's codes for a text message that did not arrive mean: https://www.twilio.com/docs/api/errors */
+const REPORTED_ERRORS: ReadonlyMap<number, string> = new Map([
+  [21610, 'the person asked not to be texted'],
+  [30003, 'the phone cannot be reached'],
+  [30004, 'the person or the network blocks it'],
+  [30005, 'the number is unknown or out of service'],
+  [30006, 'the number is a landline, or its network cannot be reached'],
+  [30007, 'the network filtered it'],
+]);
+
+function effectSteps(effect: EffectRow): ExplainedStep[] {
+  const { report } = effect;
+  if (report === null) return sendSteps(effect);
+  const meaning = report.errorCode === null ? undefined : REPORTED_ERRORS.get(report.errorCode);
+  const error = report.errorCode === null ? '' : ` (${report.errorCode}${meaning === undefined ? '' : `: ${meaning}`})`;
+  return [...sendSteps(effect), { at: report.at, stage: 'reported', says: `the provider reports it as ${report.status}${error}` }];
+}
+
+function sendSteps({ key, state, providerId, detail, createdAt, updatedAt }: EffectRow): ExplainedStep[] {
   const claimed: ExplainedStep = { at: createdAt, stage: 'claimed', says: `claimed in the ledger before sending: ${key}` };
   switch (state) {
     case 'claimed':

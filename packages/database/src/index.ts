@@ -16,6 +16,7 @@ export { createEffects, type EffectClaim, type EffectRow, type Effects } from '.
 export { EMAIL_STATUSES, createEmailQueue, type EmailQueue, type EmailStatus, type QueuedEmail } from './email-queue.ts';
 export { createMailGuard, createMailSuppressions, type MailGuard, type MailSuppression, type MailSuppressions } from './mail-guard.ts';
 export { createSmsGuard, type SmsGuard } from './sms-guard.ts';
+export { createSmsReports, smsStatuses, type SmsReport, type SmsReports, type SmsStatus } from './sms-reports.ts';
 export { databaseEnv } from './env.ts';
 export { explain, type Explanation } from './explain.ts';
 export { createJobLedger, type JobLedger, type StartedJob } from './job-ledger.ts';

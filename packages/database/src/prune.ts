@@ -50,6 +50,17 @@ export async function pruneFinished(database: Database, options: { olderThanMs: 
     );
     if (rowCount < options.batchSize) break;
   }
+  // Statuses go with the effects that they speak of. What people asked for (sms_keywords) stays, as opt-outs do.
+  while (!options.signal?.aborted) {
+    const { rowCount } = await database.query(
+      `DELETE FROM backhaul.sms_statuses WHERE ctid = ANY(ARRAY(
+         SELECT s.ctid FROM backhaul.sms_statuses s
+         WHERE s.created_at < now() - $1 * interval '1 millisecond' AND s.updated_at < now() - $1 * interval '1 millisecond'
+         LIMIT $2 FOR UPDATE SKIP LOCKED))`,
+      [options.olderThanMs, options.batchSize],
+    );
+    if (rowCount < options.batchSize) break;
+  }
   return {
     jobs,
     effects,

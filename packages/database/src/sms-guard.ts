@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import type { Database } from './database.ts';
+import { maskedNumber, numberHash } from './sms-number.ts';
 
 /** Who must not be texted, and how often the others were. Numbers are E.164; the tables hold hashes of them. */
 export interface SmsGuard {
@@ -22,13 +22,13 @@ export interface SmsGuard {
 export function createSmsGuard(database: Database): SmsGuard {
   return {
     async isOptedOut(number) {
-      const { rowCount } = await database.query('SELECT 1 FROM backhaul.sms_opt_outs WHERE number_hash = $1', [hash(number)]);
+      const { rowCount } = await database.query('SELECT 1 FROM backhaul.sms_opt_outs WHERE number_hash = $1', [numberHash(number)]);
       return rowCount > 0;
     },
     async optOut(number) {
       await database.query('INSERT INTO backhaul.sms_opt_outs (number_hash, masked_number) VALUES ($1, $2) ON CONFLICT DO NOTHING', [
-        hash(number),
-        `${number.slice(0, 3)}…${number.slice(-2)}`,
+        numberHash(number),
+        maskedNumber(number),
       ]);
     },
     async take(number, { class: textClass, messageId, limit, windowMs }) {
@@ -47,7 +47,7 @@ export function createSmsGuard(database: Database): SmsGuard {
            SELECT coalesce(array_agg(id ORDER BY at), '{}'), coalesce(array_agg(at ORDER BY at), '{}'), now() FROM counted)
          RETURNING $3::text = ANY (message_ids) AS allowed,
            coalesce(extract(epoch FROM taken_at[1] - clock_timestamp()) * 1000 + $5, 0)::float8 AS retry_after_ms`,
-        [hash(number), textClass, messageId, limit, windowMs],
+        [numberHash(number), textClass, messageId, limit, windowMs],
       );
       const row = rows[0];
       if (row === undefined) throw new Error('the limits of text messages returned no row');
@@ -67,8 +67,4 @@ export function createSmsGuard(database: Database): SmsGuard {
       return rows[0]?.received_at;
     },
   };
-}
-
-function hash(number: string): Buffer {
-  return createHash('sha256').update(number).digest();
 }

@@ -96,7 +96,9 @@ function smsChannel(config: NotificationWorkerConfig): Channel<SmsSender> {
   const { SMS_API_KEY: accountSid, SMS_API_SECRET: token, SMS_FROM_NUMBER: from } = config;
   if (accountSid === undefined || token === undefined || from === undefined) return unconfigured('sms', 'SMS_API_KEY, SMS_API_SECRET and SMS_FROM_NUMBER');
   const address = new URL(config.SMS_BASE_URL);
-  return { port: createHttpSms({ baseUrl: config.SMS_BASE_URL, accountSid, secret: token, from }), check: reachable(hostOf(address), portOf(address)) };
+  const reportUrl = config.SMS_WEBHOOK_BASE_URL === undefined ? undefined : `${config.SMS_WEBHOOK_BASE_URL.replace(/\/+$/, '')}/webhooks/twilio/status`;
+  const port = createHttpSms({ baseUrl: config.SMS_BASE_URL, accountSid, secret: token, from, reportUrl });
+  return { port, check: reachable(hostOf(address), portOf(address)) };
 }
 
 function tokenPolicy(config: NotificationWorkerConfig): TokenPolicy {

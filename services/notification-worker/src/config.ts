@@ -75,6 +75,8 @@ export const notificationWorkerConfig = z
       .optional(),
     /** The provider, or another one that speaks its API. */
     SMS_BASE_URL: url('https', 'http').default('https://api.twilio.com'),
+    /** The address under which the provider reaches /webhooks/twilio/ of the ops API, without that path; it reports nothing without it. */
+    SMS_WEBHOOK_BASE_URL: url('https', 'http').optional(),
     /** The country in which numbers without a plus sign are read; such numbers are refused without it. */
     SMS_DEFAULT_COUNTRY: text().refine(isSupportedCountry, 'expected a country such as DE').optional(),
     /** A longer text is refused. */

@@ -1,11 +1,11 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash, createHmac, randomUUID } from 'node:crypto';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createJobs } from '@backhaul/database';
 import type { notificationJobs } from '@backhaul/jobs/notification';
 import { type Producer, createProducer, redisEnv, redisOptions } from '@backhaul/queue';
 import { loadConfig, silentLogger } from '@backhaul/runtime';
-import { eventually, sharedStack, startFleet } from '@backhaul/testing';
+import { eventually, freePort, sharedStack, startFleet } from '@backhaul/testing';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import { type TestChannels, startTestChannels } from './test-channels.ts';
@@ -28,7 +28,7 @@ afterAll(async () => {
 });
 beforeEach(() => servers.fakes.reset());
 
-async function startWorkerProcess(changes: Record<string, string> = {}) {
+async function startWorkerProcess(changes: Record<string, string> = {}, opsApiPort?: number) {
   const env = {
     ...sharedStack().env,
     ...servers.stack.env,
@@ -38,7 +38,8 @@ async function startWorkerProcess(changes: Record<string, string> = {}) {
     WORKER_STALLED_INTERVAL_MS: '500',
     ...changes,
   };
-  return startFleet({ env, services: ['notification-worker'], logDir: await mkdtemp(join(servers.stack.dir, 'log-')) });
+  const services = opsApiPort === undefined ? ['notification-worker'] : ['notification-worker', 'ops-api'];
+  return startFleet({ env, services, overrides: { 'ops-api': { PORT: String(opsApiPort) } }, logDir: await mkdtemp(join(servers.stack.dir, 'log-')) });
 }
 
 /** Accepts a job as the bridge would: recorded, then added. */
@@ -77,6 +78,33 @@ test('the worker sends what is queued on every channel, reports its channels, an
   const metrics = await (await fetch(`${fleet.get('notification-worker').url}/metrics`)).text();
   expect(metrics).toMatch(/backhaul_provider_requests_total\{[^}]*provider="fcm",outcome="sent"[^}]*\} 1/);
   expect(await fleet.stop()).toMatchObject({ 'notification-worker': { code: 0 } });
+});
+
+test('how a text message fared is told afterwards, and who answers STOP is not texted again', async () => {
+  const port = await freePort();
+  const opsApi = `http://127.0.0.1:${port}`;
+  await using _fleet = await startWorkerProcess({ SMS_WEBHOOK_BASE_URL: opsApi }, port);
+  const story = async (id: string) => ((await (await fetch(`${opsApi}/v1/explain/${id}`)).json()) as { steps: { stage: string; says: string }[] }).steps;
+  const ends = [
+    ['+4915112340001', 'the provider reports it as delivered'],
+    ['+4915112340404', 'the provider reports it as undelivered (30003: the phone cannot be reached)'],
+  ] as const;
+  for (const [phoneNumber, says] of ends) {
+    const id = await accept('notification.send-sms', { type: 'sms', ...text, phoneNumber });
+    await eventually(async () => expect(await story(id)).toContainEqual(expect.objectContaining({ stage: 'reported', says })), { timeoutMs: 20_000 });
+  }
+
+  const address = `${opsApi}/webhooks/twilio/inbound`;
+  const signature = createHmac('sha1', servers.stack.env['SMS_API_SECRET'] ?? '').update(`${address}BodySTOPFrom+4915112340001MessageSidSM1`);
+  const answer = await fetch(address, {
+    method: 'POST',
+    headers: { 'x-twilio-signature': signature.digest('base64') },
+    body: new URLSearchParams({ Body: 'STOP', From: '+4915112340001', MessageSid: 'SM1' }),
+  });
+  expect(answer.status).toBe(200);
+  const id = await accept('notification.send-sms', { type: 'sms', ...text, phoneNumber: '+4915112340001' });
+  await untilStatus(id, 'skipped');
+  expect((await story(id)).at(-1)?.says).toContain('opted_out');
 });
 
 test('without channels it starts, warns, and its jobs are dead letters', async () => {

@@ -1,4 +1,4 @@
-import { type Database, createDeviceTokens, createEffects, createMailGuard, createSmsGuard } from '@backhaul/database';
+import { type Database, createDeviceTokens, createEffects, createMailGuard, createSmsGuard, createSmsReports } from '@backhaul/database';
 import { type Delivery, type MailProvider, type NotificationPorts, createFailoverMailer } from '@backhaul/jobs/notification';
 import type { MailBrands } from '@backhaul/jobs/templates';
 import type { Logger, Metrics } from '@backhaul/runtime';
@@ -44,6 +44,7 @@ export function createPorts({
     sms: { ...measured('sms', channels.sms.port), list: (message, claimedAt, signal) => channels.sms.port.list(message, claimedAt, signal) },
     smsPolicy: channels.smsPolicy,
     smsGuard: createSmsGuard(database),
+    smsReports: createSmsReports(database),
     notifications: createPgNotificationLog(database, log),
     effects: createEffects(database),
     ...(brands === undefined ? {} : { brands }),

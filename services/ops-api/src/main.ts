@@ -1,5 +1,5 @@
 import { createConnection, createPublisher } from '@backhaul/broker';
-import { createDatabase, createDeadLetters, createDeviceTokens, createEffects, createJobRuns, createJobs } from '@backhaul/database';
+import { createDatabase, createDeadLetters, createDeviceTokens, createEffects, createJobRuns, createJobs, createSmsReports } from '@backhaul/database';
 import { catalog, queues } from '@backhaul/jobs';
 import { createInspector, createProducer, failFast, redisOptions } from '@backhaul/queue';
 import { createReplay } from '@backhaul/replay';
@@ -14,6 +14,7 @@ import { jobRoutes } from './routes/jobs.ts';
 import { queueRoutes } from './routes/queues.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
 import { templateRoutes } from './routes/templates.ts';
+import { twilioWebhookRoutes } from './routes/twilio-webhooks.ts';
 
 await runService('ops-api', { env: process.env, config: opsApiConfig }, ({ config, log, metrics, http, onStop }) => {
   const database = onStop(
@@ -52,6 +53,7 @@ await runService('ops-api', { env: process.env, config: opsApiConfig }, ({ confi
     deviceRoutes({ devices: createDeviceTokens(database), authorized }),
     scheduleRoutes({ scheduled: catalog.scheduled, runs: createJobRuns(database) }),
     templateRoutes(),
+    twilioWebhookRoutes({ authToken: config.SMS_API_SECRET, baseUrl: config.SMS_WEBHOOK_BASE_URL, reports: createSmsReports(database), metrics }),
     answerErrors,
   );
   exportFleetMetrics({ metrics, inspector, deadLetters, log });

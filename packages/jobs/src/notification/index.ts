@@ -21,13 +21,8 @@ export type {
   PushMessage,
   PushOptions,
   PushSender,
-  SmsClass,
-  SmsGuard,
-  SmsList,
-  SmsPolicy,
-  SmsSender,
-  TextMessage,
 } from './ports.ts';
+export type { SmsClass, SmsGuard, SmsList, SmsPolicy, SmsReport, SmsReports, SmsSender, TextMessage } from './sms-ports.ts';
 export type { PushDevices } from './send-push/devices.ts';
 
 /** The work of every notification job; a job without its handler does not compile. */

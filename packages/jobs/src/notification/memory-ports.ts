@@ -1,8 +1,9 @@
 import type { JobContext } from '@backhaul/queue/job';
 import { silentLogger } from '@backhaul/runtime';
 import type { MailMessage } from './mail-ports.ts';
-import type { Delivery, EffectLedger, NotificationPorts, NotificationRecord, PushMessage, SmsList, TextMessage } from './ports.ts';
+import type { Delivery, EffectLedger, NotificationPorts, NotificationRecord, PushMessage } from './ports.ts';
 import type { PushDevice, TokenAnswer } from './send-push/devices.ts';
+import type { SmsList, SmsReport, TextMessage } from './sms-ports.ts';
 
 /** A row of the ledger in memory. */
 interface MemoryEffect {
@@ -82,6 +83,7 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
   const suppressed = new Map<string, string>();
   const providers = new Map<string, string>();
   const waits: number[] = [];
+  const reports = new Map<string, SmsReport>();
   const sender = <Message extends AnyMessage>(kept: Message[]) => ({
     async send(message: Message): Promise<Delivery> {
       kept.push(message);
@@ -135,6 +137,7 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
       confirmedAmong: async (ids) => new Set(ids.filter((id) => [...effects.rows.values()].some((row) => row.providerId === id))),
       receivedAt: async (messageId) => received.get(messageId),
     },
+    smsReports: { ofSend: async (reference) => reports.get(reference) },
     effects,
     notifications: {
       async record(record) {
@@ -145,7 +148,7 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
       },
     },
   };
-  return { ports, pushes, devices, heard, mails, texts, records, effects, lists, optedOut, received, suppressed, waits };
+  return { ports, pushes, devices, heard, mails, texts, records, effects, lists, optedOut, received, reports, suppressed, waits };
 }
 
 /** A handler's context in a test. */

@@ -1,7 +1,7 @@
-import type { CountryCode } from 'libphonenumber-js/max';
 import type { Delivery } from './delivery.ts';
 import type { MailGuard, MailPolicy, Mailer } from './mail-ports.ts';
 import type { PushDevices } from './send-push/devices.ts';
+import type { SmsGuard, SmsPolicy, SmsReports, SmsSender } from './sms-ports.ts';
 import type { MailBrands } from './templates/index.ts';
 
 export type { Delivery } from './delivery.ts';
@@ -37,25 +37,6 @@ export interface PushSender {
   send(message: PushMessage, signal: AbortSignal): Promise<Delivery>;
 }
 
-/** A text message. */
-export interface TextMessage {
-  /** E.164, with the plus sign. */
-  readonly to: string;
-  readonly body: string;
-}
-
-/** Sends text messages. Providers offer no idempotency key: an implementation makes one request and never repeats it. */
-export interface SmsSender {
-  send(message: TextMessage, signal: AbortSignal): Promise<Delivery>;
-  /** Asks the provider for its messages with this number and text, made at about `claimedAt`. Changes nothing; does not throw. */
-  list(message: TextMessage, claimedAt: Date, signal: AbortSignal): Promise<SmsList>;
-}
-
-/** Messages that a provider shows, oldest first. */
-export type SmsList =
-  | { readonly outcome: 'listed'; readonly messages: readonly { readonly providerId: string; readonly status: string; readonly undelivered: boolean }[] }
-  | { readonly outcome: 'unreadable'; readonly detail: string };
-
 /** What a provider says when it is asked about a send of which the answer was lost. */
 export type LookUp =
   /** It has the message and sends it, or has sent it. */
@@ -66,32 +47,6 @@ export type LookUp =
   | { readonly outcome: 'not_found' }
   /** It gave no usable answer; it may be asked again. */
   | { readonly outcome: 'unreadable'; readonly detail: string };
-
-/** What a text message is for. */
-export type SmsClass = 'otp' | 'two_factor' | 'alert' | 'general';
-
-/** What is decided by settings about text messages. */
-export interface SmsPolicy {
-  /** Whose numbers may be written without a plus sign; nobody's if not given. */
-  readonly defaultCountry?: CountryCode | undefined;
-  /** A longer text is refused: each segment is charged for. */
-  readonly maxSegments: number;
-  /** Messages that one number gets within any hour, by class. */
-  readonly perHour: Readonly<Record<SmsClass, number>>;
-}
-
-/** Who must not be texted, and how often the others may be. */
-export interface SmsGuard {
-  isOptedOut(number: string): Promise<boolean>;
-  /** For good: only the person can take it back. */
-  optOut(number: string): Promise<void>;
-  /** Counts a send unless the number had `limit` within the window. The same message counts once however often it asks. */
-  take(number: string, options: { class: SmsClass; messageId: string; limit: number; windowMs: number }): Promise<{ allowed: boolean; retryAfterMs: number }>;
-  /** Those of the provider's ids that belong to sends which were claimed at about `claimedAt` and are confirmed. */
-  confirmedAmong(providerIds: readonly string[], claimedAt: Date): Promise<ReadonlySet<string>>;
-  /** When the message was accepted; undefined when there is no record of it. */
-  receivedAt(messageId: string): Promise<Date | undefined>;
-}
 
 /** How one notification ended, as the chat app shows it to support staff. */
 export interface NotificationRecord {
@@ -140,6 +95,7 @@ export interface NotificationPorts {
   readonly sms: SmsSender;
   readonly smsPolicy: SmsPolicy;
   readonly smsGuard: SmsGuard;
+  readonly smsReports: SmsReports;
   readonly notifications: NotificationLog;
   readonly effects: EffectLedger;
   /** The looks of mails by tenant; plain ones if not given. */

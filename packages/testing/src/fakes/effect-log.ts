@@ -14,7 +14,7 @@ export type Effect = {
   at: string;
   service: FakeService;
   /**
-   * s3: put, copy, delete, complete (a multipart upload); fcm: token, push; smtp: mail; sms: sms; resend: mail, replay; all: refused.
+   * s3: put, copy, delete, complete (a multipart upload); fcm: token, push; smtp: mail; sms: sms, report; resend: mail, replay; all: refused.
    */
   kind: string;
   /** s3: `bucket/key`; fcm: registration token; smtp and resend: recipients, joined with a comma; sms: number. */

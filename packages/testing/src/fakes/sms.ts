@@ -4,6 +4,7 @@ import type { EffectLog } from './effect-log.ts';
 import { httpFake } from './http-fake.ts';
 import type { FakeRequest, Reply, RequestHead } from './http-fake.ts';
 import type { Action, Facts } from './rules.ts';
+import { reportStatus } from './sms-reports.ts';
 
 /** The account that requests must name and sign in with. */
 export type SmsAccount = { accountSid: string; authToken: string };
@@ -11,9 +12,11 @@ export type SmsAccount = { accountSid: string; authToken: string };
 /**
  * Twilio's Messages resource: create, fetch and list (by To and From, newest first).
  *
- * Effects: sms `{sid, from, body, segments}`; the key is the number. Scripted codes: 21610 (opted out), 21211
- * (not a number), 21614 (no mobile), 20429 (too many requests), 30007 (filtered), 20500; or a status alone. What is sent to
- * a number that ends in 0404 is taken and stays undelivered.
+ * Effects: sms `{sid, from, body, statusCallback}` with the number as its key, for WhatsApp templates `whatsapp:` before it
+ * and `{contentSid, contentVariables}`; report `{sid, status, answered}`, one for each status that a StatusCallback was told.
+ * Scripted codes: 21610 (opted out), 21211 (not a number), 21614 (no mobile), 20429 (too many requests), 30007 (filtered),
+ * 63003 and 63024 (nobody in WhatsApp), 63016 (outside of the window), 20500; or a status alone. What is sent to a number
+ * that ends in 0404 is taken and stays undelivered, with 30003, or 63024 in WhatsApp.
  */
 export function smsFake({ log, account }: { log: EffectLog; account: SmsAccount }): ReturnType<typeof httpFake> {
   const messages = new Map<string, Record<string, unknown>>();
@@ -34,14 +37,46 @@ export function smsFake({ log, account }: { log: EffectLog; account: SmsAccount 
     }
     const form = new URLSearchParams(await text(body));
     const [to, from, content] = [form.get('To') ?? '', form.get('From') ?? '', form.get('Body') ?? ''];
+    const [contentSid, contentVariables, statusCallback] = [form.get('ContentSid'), form.get('ContentVariables'), form.get('StatusCallback')];
     if (!/^(whatsapp:)?\+[1-9]\d{6,14}$/.test(to)) return refuse({ code: '21211' });
-    if (content === '') return refuse({ code: '21602' });
+    if (to.startsWith('whatsapp:') !== from.startsWith('whatsapp:')) return refuse({ code: '21910' });
+    if (content === '' && contentSid === null) return refuse({ code: '21602' });
+    // Without a template only somebody who wrote within the last day may be written to.
+    if (to.startsWith('whatsapp:') && contentSid === null) return refuse({ code: '63016' });
     if (content.length > 1600) return refuse({ code: '21617' });
     const created = { sid: `SM${randomBytes(16).toString('hex')}`, account_sid: account.accountSid, to, from, body: content };
     const message = { ...created, status: 'queued', error_code: null, error_message: null, date_created: new Date().toUTCString() };
-    messages.set(created.sid, { ...message, status: to.endsWith('0404') ? 'undelivered' : 'delivered' });
-    log.append('sms', 'sms', to, { sid: created.sid, from, body: content });
+    const ends = to.endsWith('0404')
+      ? { status: 'undelivered', error_code: to.startsWith('whatsapp:') ? 63_024 : 30_003 }
+      : { status: 'delivered', error_code: null };
+    messages.set(created.sid, { ...message, ...ends });
+    log.append('sms', 'sms', to, { sid: created.sid, from, body: content, contentSid, contentVariables, statusCallback });
+    if (statusCallback !== null) void report(statusCallback, { sid: created.sid, to, from }, ends);
     return json(201, { ...message, uri: `/2010-04-01/Accounts/${account.accountSid}/Messages/${created.sid}.json` });
+  }
+
+  /** Goes on by itself, so that a report may come before the answer, as it does in reality. */
+  async function report(
+    address: string,
+    message: { sid: string; to: string; from: string },
+    ends: { status: string; error_code: number | null },
+  ): Promise<void> {
+    for (const [status, error] of [
+      ['sent', null],
+      [ends.status, ends.error_code],
+    ] as const) {
+      const fields = {
+        AccountSid: account.accountSid,
+        MessageSid: message.sid,
+        SmsSid: message.sid,
+        MessageStatus: status,
+        SmsStatus: status,
+        To: message.to,
+        From: message.from,
+      };
+      const answered = await reportStatus(address, account.authToken, { ...fields, ...(error === null ? {} : { ErrorCode: String(error) }) });
+      log.append('sms', 'report', message.to, { sid: message.sid, status, answered });
+    }
   }
 
   return httpFake({ service: 'sms', log, wholeBody: true, describe, keyOf: ({ to = '' }) => to, refuse, handle });
@@ -68,7 +103,11 @@ const ERRORS: Record<string, { status: number; message: string }> = {
   '21610': { status: 400, message: 'Attempt to send to unsubscribed recipient' },
   '21614': { status: 400, message: "'To' number is not a valid mobile number" },
   '21617': { status: 400, message: 'The concatenated message body exceeds the 1600 character limit.' },
+  '21910': { status: 400, message: "Invalid 'From' and 'To' pair. 'From' and 'To' should be of the same channel" },
   '30007': { status: 400, message: 'Message filtered' },
+  '63003': { status: 400, message: 'Channel could not find To address' },
+  '63016': { status: 400, message: 'Failed to send freeform message because you are outside the allowed window' },
+  '63024': { status: 400, message: 'Invalid message recipient' },
 };
 
 function refuse({ status, code, body }: Action): Reply {

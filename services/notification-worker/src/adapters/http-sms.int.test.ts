@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => servers.close());
 beforeEach(() => servers.fakes.reset());
 
-const message = { to: '+4915112345678', body: 'Grüße & 100 % = ?\nDinner' };
+const message = { to: '+4915112345678', body: 'Grüße & 100 % = ?\nDinner', reference: 'c0ffee' };
 const never = new AbortController().signal;
 const texts = () => servers.fakes.effects({ service: 'sms', kind: 'sms' });
 
@@ -22,6 +22,13 @@ test('a text message arrives as it was written', async () => {
   const [effect] = await texts();
   expect(effect).toMatchObject({ key: message.to, from: '+15005550006', body: message.body });
   expect(delivery).toEqual({ outcome: 'sent', providerId: effect?.['sid'] });
+});
+
+test('the provider is asked for reports only where it is told to', async () => {
+  await sms.send(message, never);
+  const own = (await servers.channels({ SMS_WEBHOOK_BASE_URL: 'http://127.0.0.1:1/hooks/' })).sms.port;
+  await own.send(message, never);
+  expect((await texts()).map((effect) => effect['statusCallback'])).toEqual([null, 'http://127.0.0.1:1/hooks/webhooks/twilio/status?send=c0ffee']);
 });
 
 test.each<[string, Action, object]>([
@@ -33,6 +40,7 @@ test.each<[string, Action, object]>([
   ['a number that is no mobile', { code: '21614' }, { outcome: 'refused', about: 'recipient', code: 'not_a_mobile_number' }],
   ['a filtered text', { code: '30007' }, { outcome: 'refused', about: 'message', code: 'invalid_message' }],
   ['refused credentials', { status: 401 }, { outcome: 'unauthorized' }],
+  ['a refused address for reports', { status: 400, body: '{"code":21609,"message":"Invalid StatusCallback","status":400}' }, { outcome: 'unauthorized' }],
   ['500, after which the message may have been sent', { status: 500 }, { outcome: 'ambiguous' }],
   ['503 of a gateway', { status: 503, body: '<html></html>' }, { outcome: 'ambiguous' }],
   ['a reset connection', { reset: true }, { outcome: 'ambiguous' }],
@@ -83,7 +91,7 @@ test('a message whose reply was lost is listed, by its number, its text and its 
 });
 
 test('messages with the same text are listed oldest first, and what was not delivered is told apart', async () => {
-  const own = { to: '+4915112340404', body: 'Dinner?' };
+  const own = { ...message, to: '+4915112340404' };
   const claimedAt = new Date();
   const sent = [await sms.send(own, never), await sms.send(own, never)];
   await expect(sms.list(own, claimedAt, never)).resolves.toMatchObject({
@@ -104,7 +112,7 @@ test.each<[string, Action]>([
 });
 
 test('a full page that does not reach back to the send settles nothing', async () => {
-  const own = { to: '+4915199999999', body: 'x' };
+  const own = { ...message, to: '+4915199999999' };
   const since = new Date();
   for (let count = 0; count < 50; count += 1) await sms.send(own, never);
   await expect(sms.list({ ...own, body: 'y' }, since, never)).resolves.toMatchObject({ outcome: 'unreadable' });

@@ -12,6 +12,8 @@ export interface HttpSmsOptions {
   readonly secret: string;
   /** The sender, in E.164. */
   readonly from: string;
+  /** Where the ops API takes the provider's reports; it reports nothing without it. */
+  readonly reportUrl?: string | undefined;
 }
 
 const FORM = 'application/x-www-form-urlencoded';
@@ -42,7 +44,7 @@ export function createHttpSms(options: HttpSmsOptions): SmsSender {
   const authorization = `Basic ${Buffer.from(`${options.accountSid}:${options.secret}`).toString('base64')}`;
   return {
     async send(message, signal) {
-      const answer = await requestOnce(url, { method: 'POST', headers: { authorization, 'content-type': FORM }, body: form(options.from, message) }, signal);
+      const answer = await requestOnce(url, { method: 'POST', headers: { authorization, 'content-type': FORM }, body: form(options, message) }, signal);
       return 'lost' in answer ? answer.lost : classify(answer);
     },
     async list(message, claimedAt, signal): Promise<SmsList> {
@@ -56,8 +58,13 @@ export function createHttpSms(options: HttpSmsOptions): SmsSender {
   };
 }
 
-function form(from: string, { to, body }: TextMessage): string {
-  return new URLSearchParams({ To: to, From: from, Body: body }).toString();
+function form({ from, reportUrl }: HttpSmsOptions, { to, body, reference }: TextMessage): string {
+  return new URLSearchParams({
+    To: to,
+    From: from,
+    Body: body,
+    ...(reportUrl === undefined ? {} : { StatusCallback: `${reportUrl}?send=${reference}` }),
+  }).toString();
 }
 
 function classify({ status, retryAfter, text }: Answer): Delivery {
@@ -68,7 +75,8 @@ function classify({ status, retryAfter, text }: Answer): Delivery {
     return { outcome: 'sent', providerId: sid ?? null };
   }
   if (status === 429) return { outcome: 'deferred', code: 'rate_limited', detail, ...retryAfterMs(retryAfter) };
-  if (status === 401 || status === 403 || code === 20003) return { outcome: 'unauthorized', detail };
+  // 21609, an address for reports that it does not accept, is ours to mend as well.
+  if (status === 401 || status === 403 || code === 20003 || code === 21609) return { outcome: 'unauthorized', detail };
   const recipient = code === undefined ? undefined : RECIPIENT_CODES.get(code);
   if (recipient !== undefined) return { outcome: 'refused', about: 'recipient', code: recipient, detail };
   // Account not found: the operator's SID or base URL, not this message.

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { memoryPorts, testContext } from '../memory-ports.ts';
-import type { SmsList } from '../ports.ts';
 import { sendSmsHandler } from './handler.ts';
 import { sendSms } from './job.ts';
+import type { SmsList } from '../sms-ports.ts';
 
 const listed = (...messages: Extract<SmsList, { outcome: 'listed' }>['messages'][number][]): SmsList => ({ outcome: 'listed', messages });
 const payload = { type: 'sms', userId: 'user-1', title: 'Family', body: 'Dinner?', phoneNumber: '+1 (500) 555-0006' } as const;
@@ -10,7 +10,7 @@ const payload = { type: 'sms', userId: 'user-1', title: 'Family', body: 'Dinner?
 test('a text message goes to the number in E.164, title first', async () => {
   const { ports, texts, records } = memoryPorts();
   await sendSmsHandler(payload, testContext(ports));
-  expect(texts).toEqual([{ to: '+15005550006', body: 'Family: Dinner?' }]);
+  expect(texts).toMatchObject([{ to: '+15005550006', body: 'Family: Dinner?' }]);
   expect(records).toMatchObject([{ channel: 'sms', success: true }]);
 });
 
@@ -68,6 +68,28 @@ test('a lost answer is settled as sent when the provider has the message', async
   await expect(sendSmsHandler(payload, testContext(ports))).resolves.toMatchObject({ result: { providerId: 'SM1', alreadySent: true } });
   expect(texts).toHaveLength(1);
   expect(records).toMatchObject([{ success: true }]);
+});
+
+test('a report that came meanwhile settles a lost answer, without a question to the provider', async () => {
+  const { ports, texts, effects, lists, reports } = memoryPorts([
+    { outcome: 'ambiguous', detail: 'timeout' },
+    { outcome: 'ambiguous', detail: 'timeout' },
+  ]);
+  for (const [messageId, number] of [
+    ['m-1', '+15005550006'],
+    ['m-2', '+15005550007'],
+  ] as const)
+    await expect(sendSmsHandler({ ...payload, phoneNumber: number }, testContext(ports, { messageId }))).rejects.toMatchObject({ code: 'delivery_ambiguous' });
+  effects.expireLeases();
+  lists.push({ outcome: 'unreadable', detail: 'not asked' }, { outcome: 'unreadable', detail: 'not asked' });
+  const [arrived = '', lost = ''] = texts.map(({ reference }) => reference);
+  reports.set(arrived, { providerId: 'SM1', status: 'delivered', errorCode: null, left: true, undelivered: false });
+  reports.set(lost, { providerId: 'SM2', status: 'undelivered', errorCode: 30_003, left: false, undelivered: true });
+  await expect(sendSmsHandler(payload, testContext(ports, { messageId: 'm-1' }))).resolves.toMatchObject({ result: { providerId: 'SM1', alreadySent: true } });
+  await expect(sendSmsHandler({ ...payload, phoneNumber: '+15005550007' }, testContext(ports, { messageId: 'm-2' }))).rejects.toMatchObject({
+    code: 'undelivered',
+  });
+  expect([texts.length, lists.length]).toEqual([2, 2]);
 });
 
 test('a message that belongs to another send is not taken for the lost one', async () => {

@@ -1,6 +1,6 @@
 import { type JobHandler, PermanentFailure } from '@backhaul/queue/job';
 import type { z } from 'zod';
-import { effectKey } from '../effect-key.ts';
+import { effectHash, effectKey } from '../effect-key.ts';
 import { notify } from '../notify.ts';
 import type { NotificationPorts } from '../ports.ts';
 import type { sendSms } from './job.ts';
@@ -33,14 +33,16 @@ export const sendSmsHandler: JobHandler<z.output<typeof sendSms.payload>, Notifi
           `the text makes ${counted.segments} segments in ${counted.encoding}, ${smsPolicy.maxSegments} are allowed`,
         );
       const facts = { to, class: payload.class ?? 'general', expiresInMs: payload.expiresInMs, expiresAt: date(payload.expiresAt) } as const;
+      const key = effectKey('sms', context.messageId, to);
+      const message = { to, body, reference: effectHash(key) };
       return {
-        key: effectKey('sms', context.messageId, to),
+        key,
         whenUnknown: 'never-resend',
         result: counted,
         mayNotSend: () => mayNotSend(context, facts),
-        lookUp: (claimedAt, signal) => findLost(context.ports, { to, body }, claimedAt, signal),
+        lookUp: (claimedAt, signal) => findLost(context.ports, message, claimedAt, signal),
         async send(signal) {
-          const delivery = await sms.send({ to, body }, signal);
+          const delivery = await sms.send(message, signal);
           if (delivery.outcome === 'refused' && delivery.code === 'opted_out') {
             // The provider refuses the next one as well: a failure to note it loses nothing, a throw here would read as "maybe sent".
             await smsGuard.optOut(to).catch((error: unknown) => context.log.warn('an opt-out could not be kept', { error }));

@@ -1,5 +1,6 @@
 import { type JobContext, type Outcome, RetryLater, skipped } from '@backhaul/queue/job';
-import type { NotificationPorts, SmsClass } from '../ports.ts';
+import type { NotificationPorts } from '../ports.ts';
+import type { SmsClass } from '../sms-ports.ts';
 
 /** What decides about a text message at the moment of sending. */
 export interface TextFacts {
