@@ -147,6 +147,29 @@ test('a dead job that is tried again is open in the record and in its queue; a s
   expect(await run(['dlq', 'retry', '999999'])).toMatchObject({ code: 4 });
 });
 
+test('dlq retry --all with a limit tries so many again in one run, the newest first', async () => {
+  const ids = [];
+  for (const name of ['limit-1', 'limit-2', 'limit-3']) ids.push(await deadJob(name));
+  const { answer } = await run(['dlq', 'retry', '--all', '--queue', 'media', '--limit', '2']);
+  expect((answer['results'] as { id: number }[]).map(({ id }) => id)).toEqual(ids.slice(1).toReversed());
+  expect((await createJobs(world.database).find('limit-1'))?.status).toBe('dead');
+});
+
+test('email-queue lists mails by status without their words', async () => {
+  const mail = {
+    ...newJob('mail-1'),
+    queue: 'notification',
+    name: 'notification.send-email',
+    payloadJson: '{"email":"ann@example.com","body":"secret words"}',
+  };
+  await createJobs(world.database).record([mail]);
+  const told = await run(['email-queue', '--status', 'pending']);
+  expect(told).toMatchObject({ code: 0, answer: { emails: [{ messageId: 'mail-1', recipient: 'a…@example.com', status: 'pending' }], next: null } });
+  expect(JSON.stringify(told.answer)).not.toContain('secret words');
+  expect(await run(['email-queue', '--limit', '1', '--after', 'mail-1'])).toMatchObject({ code: 0, answer: { emails: [] } });
+  expect(await run(['email-queue', '--status', 'lost'])).toMatchObject({ code: 2 });
+});
+
 test('a dead message is published again as it came, unless some of it was cut off', async () => {
   await using broker = await declared();
   const id = await deadMessage('poison-1', Buffer.from('{"type":"image"}'));

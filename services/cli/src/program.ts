@@ -1,7 +1,9 @@
+import { EMAIL_STATUSES, type EmailStatus } from '@backhaul/database';
 import { queues } from '@backhaul/jobs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { listDeadLetters, retryDeadLetters, showDeadLetter } from './commands/dead-letters.ts';
 import { doctor } from './commands/doctor.ts';
+import { listEmails } from './commands/emails.ts';
 import { explainMessage, showJob, showQueues, showStatus } from './commands/look-up.ts';
 import { publish } from './commands/publish.ts';
 import { type PreviewOptions, listTemplates, previewTemplate } from './commands/templates.ts';
@@ -154,6 +156,12 @@ function createProgram({
     .action((messageId: string, flags: { user?: string }) => choose((connections, terminal) => explainMessage(connections, terminal, messageId, flags.user)));
   command(program, 'doctor', 'look at everything the fleet needs, and say how to mend what is wrong').action(() => choose(doctor));
 
+  command(program, 'email-queue', 'every mail on record, the newest first, without its words')
+    .addOption(new Option('--status <status>', 'only these').choices(EMAIL_STATUSES))
+    .option('--limit <count>', 'at most so many', wholeNumber(1, 1_000), 50)
+    .option('--after <message-id>', 'those after this one: the next page')
+    .action((flags: { status?: EmailStatus; limit: number; after?: string }) => choose((connections, terminal) => listEmails(connections, terminal, flags)));
+
   const templates = command(program, 'templates', 'the mails that there are');
   command(templates, 'list', 'list them, with what each needs').action(() => choose(listTemplates));
   command(templates, 'preview <name>', 'the mail of a template’s example: its subject and its text')
@@ -180,11 +188,10 @@ function createProgram({
   command(dlq, 'retry', 'try them again')
     .argument('[ids...]', 'their numbers', (id: string, before: number[] | undefined) => [...(before ?? []), rowId(id)])
     .option('--all', 'every open one')
+    .option('--limit <count>', 'with --all: at most so many in this run, the newest first', wholeNumber(1, 1_000_000))
     .addOption(queueOption())
-    .action((ids: number[], flags: { all?: boolean; queue?: string }) =>
-      choose((connections, terminal) =>
-        retryDeadLetters(connections, terminal, { ids, all: flags.all === true, signal, ...(flags.queue === undefined ? {} : { queue: flags.queue }) }),
-      ),
+    .action((ids: number[], { all = false, ...flags }: { all?: boolean; queue?: string; limit?: number }) =>
+      choose((connections, terminal) => retryDeadLetters(connections, terminal, { ids, all, signal, ...flags })),
     );
   return program;
 }

@@ -1,5 +1,15 @@
 import { createConnection, createPublisher } from '@backhaul/broker';
-import { createDatabase, createDeadLetters, createDeviceTokens, createEffects, createJobRuns, createJobs, createSmsReports } from '@backhaul/database';
+import {
+  createDatabase,
+  createDeadLetters,
+  createDeviceTokens,
+  createEffects,
+  createEmailQueue,
+  createJobRuns,
+  createJobs,
+  createMailSuppressions,
+  createSmsReports,
+} from '@backhaul/database';
 import { catalog, queues } from '@backhaul/jobs';
 import { createInspector, createProducer, failFast, redisOptions } from '@backhaul/queue';
 import { createReplay } from '@backhaul/replay';
@@ -11,6 +21,7 @@ import { onDemand } from './on-demand.ts';
 import { deadLetterRoutes } from './routes/dead-letters.ts';
 import { deviceRoutes } from './routes/devices.ts';
 import { jobRoutes } from './routes/jobs.ts';
+import { mailRoutes } from './routes/mails.ts';
 import { queueRoutes } from './routes/queues.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
 import { templateRoutes } from './routes/templates.ts';
@@ -51,6 +62,7 @@ await runService('ops-api', { env: process.env, config: opsApiConfig }, ({ confi
     jobRoutes({ jobs, effects: createEffects(database), deadLetters, inspector }),
     deadLetterRoutes({ deadLetters, replay, authorized }),
     deviceRoutes({ devices: createDeviceTokens(database), authorized }),
+    mailRoutes({ emails: createEmailQueue(database), suppressions: createMailSuppressions(database), authorized }),
     scheduleRoutes({ scheduled: catalog.scheduled, runs: createJobRuns(database) }),
     templateRoutes(),
     twilioWebhookRoutes({ authToken: config.SMS_API_SECRET, baseUrl: config.SMS_WEBHOOK_BASE_URL, reports: createSmsReports(database), metrics }),

@@ -84,7 +84,7 @@ const PAGE = 100;
 export async function retryDeadLetters(
   connections: Connections,
   terminal: Terminal,
-  options: { ids: readonly number[]; all: boolean; queue?: string; signal: AbortSignal },
+  options: { ids: readonly number[]; all: boolean; queue?: string; limit?: number; signal: AbortSignal },
 ): Promise<ExitCode> {
   if (options.all === options.ids.length > 0)
     throw new CommandFailure(EXIT.usage, 'usage', 'name the dead letters to try again, or use --all (with --queue for those of one queue)');
@@ -102,6 +102,7 @@ export async function retryDeadLetters(
   };
   for (const id of options.ids) await one(id);
   if (options.all) {
+    const { limit = Infinity } = options;
     let beforeId: number | undefined;
     // Downwards by number: those that die again meanwhile keep theirs or get a higher one, so this ends.
     for (;;) {
@@ -110,9 +111,9 @@ export async function retryDeadLetters(
         ...(options.queue === undefined ? {} : { queue: options.queue }),
         ...(beforeId === undefined ? {} : { beforeId }),
       });
-      for (const { id } of page) await one(id);
+      for (const { id } of page) if (results.length < limit) await one(id);
       beforeId = page.at(-1)?.id;
-      if (page.length < PAGE) break;
+      if (page.length < PAGE || results.length >= limit) break;
     }
   }
   terminal.answer({ results }, () =>

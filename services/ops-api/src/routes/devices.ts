@@ -1,7 +1,8 @@
 import type { DeviceRow, DeviceTokens } from '@backhaul/database';
-import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router, json } from 'express';
+import { type Request, type RequestHandler, type Response, Router } from 'express';
 import { z } from 'zod';
-import { HttpError, parse } from '../http-errors.ts';
+import { parse } from '../http-errors.ts';
+import { jsonBody, refuseUnreadable } from '../json-body.ts';
 
 const PLATFORMS = ['android', 'ios', 'web'] as const;
 
@@ -23,9 +24,6 @@ const tokenParameters = z.object({ token });
 const userParameters = z.object({ userId });
 const sessionQuery = z.strictObject({ sessionId: z.string().min(1).max(200).refine(storable).optional() });
 const noQuery = z.strictObject({});
-
-/** Reads every body as JSON: a client that forgets to say so means it all the same. */
-const jsonBody = json({ limit: '16kb', type: () => true });
 
 /** What the routes need. */
 export interface DeviceRoutesOptions {
@@ -60,13 +58,6 @@ export function deviceRoutes({ devices, authorized }: DeviceRoutesOptions): Rout
   });
   return router;
 }
-
-/** A body that is no JSON, or too much of it. */
-const refuseUnreadable: ErrorRequestHandler = (error: unknown, _request, _response, next) => {
-  const status = typeof error === 'object' && error !== null && 'status' in error ? error.status : undefined;
-  if (typeof status !== 'number' || status < 400 || status >= 500) next(error);
-  else next(new HttpError(status, status === 413 ? 'too_large' : 'invalid_request', 'expected a JSON object of at most 16 kB in the body'));
-};
 
 /** Whoever has a token and a key of the project can push to the device: its ends are enough to tell two apart. */
 function shown({ token: whole, suspectMessageId: _, ...device }: DeviceRow) {
