@@ -1,6 +1,12 @@
 import { defineEvent } from '@backhaul/broker/event';
 import { z } from 'zod';
 
+/** What a notification is about. People choose by it what reaches them. */
+export const notificationCategories = ['message', 'mention', 'call', 'security', 'marketing', 'system'] as const;
+
+/** One of those. */
+export type NotificationCategory = (typeof notificationCategories)[number];
+
 /** What every notification event carries. */
 const notificationFields = {
   userId: z.string().min(1).max(200),
@@ -13,7 +19,18 @@ const notificationFields = {
   data: z.record(z.string(), z.string()).optional(),
   /** Goes before everything else that waits: calls, one-time codes. */
   urgent: z.boolean().optional(),
+  /** What it is about. Without it only rules that hold for every notification are asked. */
+  category: z.enum(notificationCategories).optional(),
+  /** The chat, the message in it, and who wrote that: what is muted, read, deleted or blocked is not sent. */
+  chatId: z.string().min(1).max(200).optional(),
+  chatMessageId: z.string().min(1).max(200).optional(),
+  senderId: z.string().min(1).max(200).optional(),
+  /** When what it is about happened; when the event was accepted if not given. */
+  sentAt: z.iso.datetime({ offset: true }).optional(),
 };
+
+/** Not sent at or after this moment. */
+const expiresAt = z.iso.datetime({ offset: true }).optional();
 
 /** What a mail event may carry besides. */
 const mailFields = {
@@ -33,8 +50,7 @@ const mailFields = {
 const smsFields = {
   /** What it is for: codes go first, expire after five minutes and have the tightest limit per number. `general` if not given. */
   class: z.enum(['otp', 'two_factor', 'alert', 'general']).optional(),
-  /** Not sent at or after this moment. */
-  expiresAt: z.iso.datetime({ offset: true }).optional(),
+  expiresAt,
   /** The same, counted from when the event was accepted. */
   expiresInMs: z.int().min(1_000).max(604_800_000).optional(),
 };
@@ -85,6 +101,7 @@ export const notificationPush = defineEvent({
       /** Instead of `userId`; naming somebody twice is naming them once. */
       userIds: z.array(notificationFields.userId).min(1).max(maxPushUsers).optional(),
       push: pushOptions.optional(),
+      expiresAt,
     })
     .refine(({ userId, userIds }) => (userId === undefined) !== (userIds === undefined), { path: ['userId'], message: 'expected either userId or userIds' })
     .refine(({ fcmToken, userIds }) => fcmToken === undefined || userIds === undefined, {
@@ -97,7 +114,7 @@ export const notificationPush = defineEvent({
 /** Somebody shall get a mail. */
 export const notificationEmail = defineEvent({
   routingKey: 'notification.email',
-  data: z.object({ type: z.literal('email'), ...notificationFields, ...mailFields }),
+  data: z.object({ type: z.literal('email'), ...notificationFields, ...mailFields, expiresAt }),
   example: { type: 'email', ...example, email: 'someone@example.com' },
 });
 

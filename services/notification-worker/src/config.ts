@@ -1,6 +1,6 @@
 import { createPrivateKey } from 'node:crypto';
 import { databaseEnv } from '@backhaul/database';
-import { isSupportedCountry, notification, parseAddress } from '@backhaul/jobs/notification';
+import { type PolicySettings, isSupportedCountry, notification, parseAddress } from '@backhaul/jobs/notification';
 import { brandsVariable } from '@backhaul/jobs/templates';
 import { concurrency, redisEnv, workerEnv } from '@backhaul/queue';
 import { integer, port, secret, serviceEnv, text, url } from '@backhaul/runtime';
@@ -87,6 +87,15 @@ export const notificationWorkerConfig = z
     SMS_ALERTS_PER_HOUR: integer({ min: 1, max: 1_000 }).default(20),
     /** The same for everything else. */
     SMS_GENERAL_PER_HOUR: integer({ min: 1, max: 1_000 }).default(60),
+
+    /** Pushes that one user gets within any hour; as many as come if not given. Calls, codes and alerts are not counted. */
+    POLICY_PUSH_PER_HOUR: integer({ min: 1, max: 1_000 }).optional(),
+    /** The same for mails. */
+    POLICY_EMAIL_PER_HOUR: integer({ min: 1, max: 1_000 }).optional(),
+    /** The same for text messages, beside the limits per number. */
+    POLICY_SMS_PER_HOUR: integer({ min: 1, max: 1_000 }).optional(),
+    /** A mail of the category message or mention is sent if its message is still unread after this. */
+    POLICY_MISSED_MAIL_MINUTES: integer({ min: 0, max: 1_440 }).default(15),
   })
   .superRefine((config, context) => {
     together(config, context, ['FIREBASE_PROJECT_ID', 'FIREBASE_CLIENT_EMAIL', 'FIREBASE_PRIVATE_KEY']);
@@ -108,6 +117,14 @@ export const notificationWorkerConfig = z
       context.addIssue({ code: 'custom', path: ['SMTP_TLS'], message: 'must not be off when SMTP_USER is set: the password would travel in clear text' });
     }
   });
+
+/** The policy that the configuration describes. */
+export function policySettings(config: NotificationWorkerConfig): PolicySettings {
+  return {
+    perHour: { push: config.POLICY_PUSH_PER_HOUR, email: config.POLICY_EMAIL_PER_HOUR, sms: config.POLICY_SMS_PER_HOUR },
+    mailWaitMs: config.POLICY_MISSED_MAIL_MINUTES * 60_000,
+  };
+}
 
 /** What `loadConfig` makes of the environment. */
 export type NotificationWorkerConfig = z.output<typeof notificationWorkerConfig>;

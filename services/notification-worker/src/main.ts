@@ -3,7 +3,7 @@ import { notification, notificationHandlers, notificationJobs } from '@backhaul/
 import { redisOptions, startWorker } from '@backhaul/queue';
 import { runService } from '@backhaul/runtime';
 import { createChannels } from './channels.ts';
-import { notificationWorkerConfig } from './config.ts';
+import { notificationWorkerConfig, policySettings } from './config.ts';
 import { createPorts } from './ports.ts';
 
 await runService('notification-worker', { env: process.env, config: notificationWorkerConfig }, async ({ config, log, metrics, http, onStop }) => {
@@ -42,7 +42,7 @@ await runService('notification-worker', { env: process.env, config: notification
       queue: notification,
       jobs: notificationJobs,
       handlers: notificationHandlers,
-      ports: createPorts({ channels, database, log, metrics, brands: config.MAIL_BRANDS }),
+      ports: createPorts({ channels, database, log, metrics, brands: config.MAIL_BRANDS, policy: policySettings(config) }),
       redis: redisOptions(config),
       prefix: config.QUEUE_PREFIX,
       ledger: createJobLedger(database),

@@ -1,5 +1,14 @@
-import { type Database, createDeviceTokens, createEffects, createMailGuard, createSmsGuard, createSmsReports } from '@backhaul/database';
-import { type Delivery, type MailProvider, type NotificationPorts, createFailoverMailer } from '@backhaul/jobs/notification';
+import {
+  type Database,
+  createDeviceTokens,
+  createEffects,
+  createMailGuard,
+  createPolicyFacts,
+  createPolicyState,
+  createSmsGuard,
+  createSmsReports,
+} from '@backhaul/database';
+import { type Delivery, type MailProvider, type NotificationPorts, type PolicySettings, createFailoverMailer } from '@backhaul/jobs/notification';
 import type { MailBrands } from '@backhaul/jobs/templates';
 import type { Logger, Metrics } from '@backhaul/runtime';
 import { createPgNotificationLog } from './adapters/pg-notification-log.ts';
@@ -13,12 +22,14 @@ export function createPorts({
   log,
   metrics,
   brands,
+  policy,
 }: {
   channels: Channels;
   database: Database;
   log: Logger;
   metrics: Metrics;
   brands?: MailBrands | undefined;
+  policy?: PolicySettings | undefined;
 }): NotificationPorts {
   const requests = metrics.counter('provider_requests_total', 'Messages given to a provider, by what it answered', ['provider', 'outcome']);
   const durations = metrics.seconds('provider_request_seconds', 'How long a provider took to answer', ['provider']);
@@ -48,5 +59,6 @@ export function createPorts({
     notifications: createPgNotificationLog(database, log),
     effects: createEffects(database),
     ...(brands === undefined ? {} : { brands }),
+    ...(policy === undefined ? {} : { policy: { facts: createPolicyFacts(database), change: createPolicyState(database), settings: policy } }),
   };
 }

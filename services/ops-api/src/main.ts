@@ -9,6 +9,7 @@ import {
   createJobs,
   createMailSuppressions,
   createSmsReports,
+  createUserPolicy,
 } from '@backhaul/database';
 import { catalog, queues } from '@backhaul/jobs';
 import { createInspector, createProducer, failFast, redisOptions } from '@backhaul/queue';
@@ -26,6 +27,7 @@ import { queueRoutes } from './routes/queues.ts';
 import { scheduleRoutes } from './routes/schedules.ts';
 import { templateRoutes } from './routes/templates.ts';
 import { twilioWebhookRoutes } from './routes/twilio-webhooks.ts';
+import { userPolicyRoutes } from './routes/user-policy.ts';
 
 await runService('ops-api', { env: process.env, config: opsApiConfig }, ({ config, log, metrics, http, onStop }) => {
   const database = onStop(
@@ -66,6 +68,7 @@ await runService('ops-api', { env: process.env, config: opsApiConfig }, ({ confi
     scheduleRoutes({ scheduled: catalog.scheduled, runs: createJobRuns(database) }),
     templateRoutes(),
     twilioWebhookRoutes({ authToken: config.SMS_API_SECRET, baseUrl: config.SMS_WEBHOOK_BASE_URL, reports: createSmsReports(database), metrics }),
+    userPolicyRoutes({ policy: createUserPolicy(database), authorized }),
     answerErrors,
   );
   exportFleetMetrics({ metrics, inspector, deadLetters, log });

@@ -1,6 +1,7 @@
 import type { HandlersFor } from '@backhaul/queue/job';
 import type { notificationJobs } from './jobs.ts';
 import type { NotificationPorts } from './ports.ts';
+export type { PolicySettings } from './policy/port.ts';
 import { sendEmailHandler } from './send-email/handler.ts';
 import { sendPushHandler } from './send-push/handler.ts';
 import { sendSmsHandler } from './send-sms/handler.ts';

@@ -1,9 +1,10 @@
 import { type JobContext, type Outcome, PermanentFailure, RetryLater, TimedOut, done, skipped } from '@backhaul/queue/job';
 import { type DeliverOnce, deliverOnce } from './deliver-once.ts';
+import { type Allowed, type Judged, judge } from './policy/ask.ts';
 import type { NotificationPorts, NotificationRecord } from './ports.ts';
 
-/** The fields of a notification's payload that every channel logs. */
-interface Notification {
+/** The fields of a notification's payload that every channel logs, and is judged by. */
+interface Notification extends Judged {
   readonly userId: string;
   readonly title: string;
   readonly body: string;
@@ -43,14 +44,24 @@ export async function notify(context: JobContext<NotificationPorts>, { channel, 
         await record(false);
         return skipped('no_address', `a ${channel} notification needs an address of that kind`);
       }
-      const delivered = await deliverOnce(context, message);
+      let allowed: Allowed = {};
+      const delivered = await deliverOnce(context, {
+        ...message,
+        // Once the send is claimed: what was sent before a crash must not be called read or too old by the run that follows.
+        async mayNotSend() {
+          const judged = await judge(context, { channel, notification, userIds: [notification.userId] })(notification.userId);
+          if ('status' in judged) return judged;
+          allowed = judged;
+          return message.mayNotSend?.();
+        },
+      });
       if ('status' in delivered) {
         await record(false);
         return delivered;
       }
       const { providerId, alreadySent } = delivered;
       await record(true);
-      return done({ channel, providerId, ...message.result, ...(alreadySent ? { alreadySent } : {}) });
+      return done({ channel, providerId, ...allowed, ...message.result, ...(alreadySent ? { alreadySent } : {}) });
     },
     () => record(false),
   );

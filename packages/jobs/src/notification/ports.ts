@@ -1,5 +1,6 @@
 import type { Delivery } from './delivery.ts';
 import type { MailGuard, MailPolicy, Mailer } from './mail-ports.ts';
+import type { PolicyPort } from './policy/port.ts';
 import type { PushDevices } from './send-push/devices.ts';
 import type { SmsGuard, SmsPolicy, SmsReports, SmsSender } from './sms-ports.ts';
 import type { MailBrands } from './templates/index.ts';
@@ -100,4 +101,6 @@ export interface NotificationPorts {
   readonly effects: EffectLedger;
   /** The looks of mails by tenant; plain ones if not given. */
   readonly brands?: MailBrands;
+  /** Whether and when; everything is sent at once if not given. */
+  readonly policy?: PolicyPort;
 }

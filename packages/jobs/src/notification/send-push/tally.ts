@@ -1,10 +1,16 @@
+import { PolicyWait } from '../policy/ask.ts';
 import { type Outcome, PermanentFailure, RetryLater, done, skipped } from '@backhaul/queue/job';
+
+/** When the failed devices are tried again while others wait for hours; no try is used up by that. */
+const retryBesideWaitMs = 300_000;
 
 /** How the push to one device ended in this run. */
 export type DeviceResult =
   | { readonly end: 'sent'; readonly alreadySent: boolean }
   /** It will never be sent to this device: the provider refused, or nobody knows whether it was sent. */
   | { readonly end: 'refused'; readonly code: string }
+  /** A rule of the policy decided against it. */
+  | { readonly end: 'suppressed'; readonly rule: string }
   /** Another run may send it; `error` is why this one did not. */
   | { readonly end: 'open'; readonly error: Error };
 
@@ -12,11 +18,14 @@ export type DeviceResult =
 export class Tally {
   readonly #users = new Map<string, 'reached' | 'open' | 'failed'>();
   readonly #refusals = new Map<string, number>();
+  readonly #suppressed = new Map<string, number>();
   #sent = 0;
   #alreadySent = 0;
   #open = 0;
   /** The longest wait that was asked for. */
   #later: RetryLater | undefined;
+  /** The shortest wait that the policy has for somebody: those who need not wait longer are not held up by those who must. */
+  #wait: PolicyWait | undefined;
   #failure: Error | undefined;
 
   /** A user of whom no device is known yet. */
@@ -32,7 +41,10 @@ export class Tally {
         else this.#sent += 1;
         break;
       case 'refused':
-        this.#refusals.set(result.code, (this.#refusals.get(result.code) ?? 0) + 1);
+        count(this.#refusals, result.code);
+        break;
+      case 'suppressed':
+        count(this.#suppressed, result.rule);
         break;
       case 'open':
         if (this.#users.get(userId) !== 'reached') this.#users.set(userId, 'open');
@@ -43,7 +55,8 @@ export class Tally {
   /** Something is left to another run. */
   postpone(error: Error): void {
     this.#open += 1;
-    if (!(error instanceof RetryLater)) this.#failure ??= error;
+    if (error instanceof PolicyWait) this.#wait = this.#wait === undefined || error.delayMs < this.#wait.delayMs ? error : this.#wait;
+    else if (!(error instanceof RetryLater)) this.#failure ??= error;
     else if (this.#later === undefined || error.delayMs > this.#later.delayMs) this.#later = error;
   }
 
@@ -61,27 +74,53 @@ export class Tally {
    *
    * | the devices | the job |
    * |---|---|
-   * | one has to wait | RetryLater |
+   * | one has to wait for the provider | RetryLater |
+   * | one has to wait by the policy | RetryLater; soon, if another failed |
    * | one failed | the failure: tried again by its policy |
    * | one got it, the others refused | done |
    * | all refused | PermanentFailure |
+   * | none refused, the policy decided against all | skipped, by the rule if it was one |
    * | there are none | skipped `no_devices` |
    */
   outcome(): Outcome {
     const refused = [...this.#refusals.values()].reduce((sum, count) => sum + count, 0);
     const counts = `${this.#sent + this.#alreadySent} sent, ${refused} refused, ${this.#open} open`;
     if (this.#later !== undefined) throw new RetryLater(this.#later.code, this.#later.delayMs, `${counts}: ${this.#later.message}`, { cause: this.#later });
+    if (this.#wait !== undefined) {
+      const delayMs = this.#failure === undefined ? this.#wait.delayMs : Math.min(retryBesideWaitMs, this.#wait.delayMs);
+      throw new RetryLater(this.#wait.code, delayMs, `${counts}: ${this.#wait.message}`, { cause: this.#failure ?? this.#wait });
+    }
     if (this.#failure !== undefined) throw this.#failure;
-    const refusals = [...this.#refusals].toSorted(([left], [right]) => (left < right ? -1 : 1));
+    const refusals = sorted(this.#refusals);
+    const suppressed = sorted(this.#suppressed);
     if (this.#sent + this.#alreadySent > 0) {
-      return done({ channel: 'push', users: this.#users.size, sent: this.#sent, alreadySent: this.#alreadySent, refused: Object.fromEntries(refusals) });
+      return done({
+        channel: 'push',
+        users: this.#users.size,
+        sent: this.#sent,
+        alreadySent: this.#alreadySent,
+        refused: Object.fromEntries(refusals),
+        ...(suppressed.length === 0 ? {} : { suppressed: Object.fromEntries(suppressed) }),
+      });
     }
     const [only, ...others] = refusals;
-    if (only === undefined) return skipped('no_devices', 'none of the users has a registered device');
+    if (only === undefined) {
+      const [rule, ...rules] = suppressed;
+      if (rule === undefined) return skipped('no_devices', 'none of the users has a registered device');
+      return skipped(rules.length === 0 ? rule[0] : 'all_suppressed', suppressed.map(([each, times]) => `${times} × ${each}`).join(', '));
+    }
     const [code] = only;
     throw new PermanentFailure(
       others.length === 0 ? code : 'all_refused',
       `every device was refused: ${refusals.map(([each, count]) => `${count} × ${each}`).join(', ')}`,
     );
   }
+}
+
+function count(counts: Map<string, number>, word: string): void {
+  counts.set(word, (counts.get(word) ?? 0) + 1);
+}
+
+function sorted(counts: ReadonlyMap<string, number>): [string, number][] {
+  return [...counts].toSorted(([left], [right]) => (left < right ? -1 : 1));
 }

@@ -1,5 +1,6 @@
 import { type JobContext, type Outcome, PermanentFailure, RetryLater } from '@backhaul/queue/job';
 import { deliverOnce } from '../deliver-once.ts';
+import { judge } from '../policy/ask.ts';
 import { keepRecords, withoutLedger } from '../notify.ts';
 import type { NotificationPorts, NotificationRecord } from '../ports.ts';
 import type { PushDevice, TokenAnswer } from './devices.ts';
@@ -53,6 +54,7 @@ interface Pages {
 async function sendPages(payload: PushPayload, context: JobContext<NotificationPorts>, { users, tally, record }: Pages): Promise<void> {
   const { devices, effects } = context.ports;
   const endsAt = performance.now() + sendingMs;
+  let ask = judge(context, { channel: 'push', notification: payload, userIds: [] });
   /** Why this run begins no more sends. */
   let ended: Error | undefined;
   // What an earlier run settled is read once, instead of asking the ledger for each device again.
@@ -68,8 +70,15 @@ async function sendPages(payload: PushPayload, context: JobContext<NotificationP
     if (ended === undefined && performance.now() > endsAt) ended = new RetryLater('more_devices', 100, 'there are more devices than one run can reach');
     if (ended !== undefined) return { end: 'open', error: ended };
     try {
-      const delivered = await deliverOnce(context, message);
-      return 'status' in delivered ? { end: 'refused', code: delivered.status } : { end: 'sent', alreadySent: delivered.alreadySent };
+      const delivered = await deliverOnce(context, {
+        ...message,
+        async mayNotSend() {
+          const judged = await ask(device.userId);
+          return 'status' in judged ? judged : undefined;
+        },
+      });
+      if (!('status' in delivered)) return { end: 'sent', alreadySent: delivered.alreadySent };
+      return { end: 'suppressed', rule: delivered.status === 'skipped' ? delivered.reason : delivered.status };
     } catch (thrown) {
       const error = withoutLedger(thrown);
       if ((error instanceof PermanentFailure || error instanceof RetryLater) && endsTheRun.has(error.code)) ended ??= error;
@@ -81,6 +90,7 @@ async function sendPages(payload: PushPayload, context: JobContext<NotificationP
   for (let from = 0; from < users.length && ended === undefined; from += usersPerPage) {
     const page = users.slice(from, from + usersPerPage);
     const answers: TokenAnswer[] = [];
+    ask = judge(context, { channel: 'push', notification: payload, userIds: page });
     await inParallel(await devices.ofUsers(page), maxInFlight, async (device) => tally.add(device.userId, await sendTo(device, answers)));
     await devices.heard(answers);
     await record(page);

@@ -1,0 +1,160 @@
+import { randomUUID } from 'node:crypto';
+import { type TestDatabase, testDatabase } from '@backhaul/testing/database';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createChatTables } from './chat-schema.ts';
+import { createJobs } from './jobs.ts';
+import { type PolicyRequest, createPolicyFacts } from './policy-facts.ts';
+import { type ChangePolicyState, createPolicyState } from './policy-state.ts';
+import { type UserPolicy, createUserPolicy } from './policy.ts';
+import { newJob } from './test-jobs.ts';
+
+let world: TestDatabase;
+let policy: UserPolicy;
+let change: ChangePolicyState;
+let facts: ReturnType<typeof createPolicyFacts>;
+beforeAll(async () => {
+  world = await testDatabase();
+  await createChatTables(world.database);
+  policy = createUserPolicy(world.database);
+  change = createPolicyState(world.database);
+  facts = createPolicyFacts(world.database);
+});
+afterAll(() => world.close());
+
+const request = (over: Partial<PolicyRequest> = {}): PolicyRequest => ({ messageId: randomUUID(), userId: randomUUID(), channel: 'push', ...over });
+async function factsOf(over: Partial<PolicyRequest>) {
+  const [only] = await facts([request(over)]);
+  return only;
+}
+const nothing = {
+  receivedAt: null,
+  withdrawn: false,
+  enabled: null,
+  senderBlocked: false,
+  leftChat: false,
+  messageDeleted: false,
+  readUpTo: null,
+  muted: false,
+  mutedUntil: null,
+  mutedExceptMentions: null,
+  active: false,
+  quietWindows: [],
+};
+
+test('Of a user without settings nothing is known, and every question has its own answer in its place', async () => {
+  const userId = randomUUID();
+  await policy.setPreference(userId, { channel: 'push', category: 'all', enabled: false });
+  const requests = Array.from({ length: 50 }, (_, n) => request(n % 2 === 0 ? {} : { userId }));
+  const answers = await facts(requests);
+  expect(answers.map(({ enabled }) => enabled)).toEqual(requests.map((_, n) => (n % 2 === 0 ? null : false)));
+  expect(answers[0]).toEqual(nothing);
+  expect(await facts([])).toEqual([]);
+});
+
+test('A choice for the category counts more than the one for all, and each channel has its own', async () => {
+  const userId = randomUUID();
+  await policy.setPreference(userId, { channel: 'push', category: 'all', enabled: false });
+  await policy.setPreference(userId, { channel: 'push', category: 'security', enabled: false });
+  await policy.setPreference(userId, { channel: 'push', category: 'security', enabled: true });
+  const enabled = async (channel: string, category?: string) => (await factsOf({ userId, channel, category }))?.enabled;
+  expect([await enabled('push', 'security'), await enabled('push', 'message'), await enabled('push'), await enabled('email', 'security')]).toEqual([
+    true,
+    false,
+    false,
+    null,
+  ]);
+  expect(await policy.removePreference(userId, 'push', 'security')).toBe(true);
+  expect(await policy.removePreference(userId, 'push', 'security')).toBe(false);
+  expect(await policy.preferences(userId)).toEqual([{ channel: 'push', category: 'all', enabled: false }]);
+});
+
+test('Mutes, quiet hours, left chats, blocks, read marks and presence are the facts of their user and chat only', async () => {
+  const [userId, chatId, senderId] = [randomUUID(), 'family', 'eve'];
+  const until = new Date(Date.now() + 60_000);
+  await policy.mute(userId, { chatId, until, exceptMentions: true });
+  const windows = [{ startMinute: 1_320, endMinute: 420, days: [1, 7] }];
+  await policy.setQuietHours(userId, { timeZone: 'Europe/Berlin', windows });
+  await policy.leaveChat(userId, chatId);
+  await policy.block(userId, senderId);
+  await policy.markRead(userId, chatId, until);
+  await policy.markRead(userId, chatId, new Date(0));
+  await policy.setActive(userId, 'laptop', until);
+  expect(await factsOf({ userId, chatId, senderId })).toEqual({
+    ...nothing,
+    senderBlocked: true,
+    leftChat: true,
+    readUpTo: until,
+    muted: true,
+    mutedUntil: until,
+    mutedExceptMentions: true,
+    active: true,
+    quietWindows: windows.map((window) => ({ ...window, timeZone: 'Europe/Berlin' })),
+  });
+  expect(await factsOf({ userId, chatId: 'work', senderId: 'ann' })).toMatchObject({ senderBlocked: false, leftChat: false, readUpTo: null, muted: false });
+  expect(await factsOf({ chatId, senderId })).toEqual(nothing);
+  expect([await policy.unmute(userId, chatId), await policy.joinChat(userId, chatId), await policy.unblock(userId, senderId)]).toEqual([true, true, true]);
+  expect([await policy.removeQuietHours(userId), await policy.setInactive(userId, 'laptop')]).toEqual([true, true]);
+  expect(await factsOf({ userId, chatId, senderId })).toEqual({ ...nothing, readUpTo: until });
+});
+
+test('A presence ends by itself, and quiet hours are replaced as a whole, by two requests at once as well', async () => {
+  const userId = randomUUID();
+  await policy.setActive(userId, 'phone', new Date(Date.now() - 1));
+  expect((await factsOf({ userId }))?.active).toBe(false);
+  const hours = (startMinute: number) => ({ timeZone: 'UTC', windows: [1, 2].map((day) => ({ startMinute, endMinute: 0, days: [day] })) });
+  await Promise.all([60, 120, 180].map((start) => policy.setQuietHours(userId, hours(start))));
+  const kept = await policy.quietHours(userId);
+  expect(kept?.windows).toHaveLength(2);
+  expect(new Set(kept?.windows.map(({ startMinute }) => startMinute)).size).toBe(1);
+});
+
+test("The chat app's messages tell what was deleted and who wrote it; an id that is no uuid is not found, not refused", async () => {
+  const userId = randomUUID();
+  const senderId = randomUUID();
+  const { rows } = await world.database.query<{ id: string }>(
+    `INSERT INTO messages (sender_id, chat_id, deleted_at) SELECT $1, gen_random_uuid(), deleted FROM (VALUES (now()), (NULL)) AS v(deleted) RETURNING id`,
+    [senderId],
+  );
+  await policy.block(userId, senderId);
+  const [deleted, kept] = rows.map(({ id }) => id);
+  expect(await factsOf({ userId, chatMessageId: deleted })).toMatchObject({ messageDeleted: true, senderBlocked: true });
+  expect(await factsOf({ userId, chatMessageId: kept })).toMatchObject({ messageDeleted: false, senderBlocked: true });
+  expect(await factsOf({ userId, chatMessageId: kept, senderId: 'somebody else' })).toMatchObject({ senderBlocked: false });
+  expect(await factsOf({ userId, chatMessageId: 'no-uuid' })).toEqual(nothing);
+});
+
+test("Without the chat app's tables everything else is still known", async () => {
+  const bare = await testDatabase();
+  try {
+    expect(await createPolicyFacts(bare.database)([request({ chatMessageId: randomUUID() })])).toEqual([nothing]);
+  } finally {
+    await bare.close();
+  }
+});
+
+test('When a message was accepted is told', async () => {
+  const job = newJob({ queue: 'notification' });
+  await createJobs(world.database).record([job]);
+  expect((await factsOf({ messageId: job.messageId }))?.receivedAt).toBeInstanceOf(Date);
+});
+
+test('Fifty who change one state at the same moment take turns, by one clock', async () => {
+  const key = { table: 'notification_caps', userId: randomUUID(), channel: 'push' } as const;
+  const answers = await Promise.all(
+    Array.from({ length: 50 }, () => change<number[], number>(key, (times = [], now) => ({ state: [...times, now], answer: times.length }))),
+  );
+  expect(answers.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 50 }, (_, n) => n));
+  const times = await change<number[], number[]>(key, (all = []) => ({ state: all, answer: all }));
+  expect(times).toEqual(times.toSorted((a, b) => a - b));
+});
+
+test('A change that fails changes nothing', async () => {
+  const key = { table: 'coalesced', userId: randomUUID(), chatId: 'family', target: '' } as const;
+  await change<string, void>(key, () => ({ state: 'first', answer: undefined }));
+  await expect(
+    change(key, () => {
+      throw new Error('no');
+    }),
+  ).rejects.toThrow('no');
+  expect(await change<string, string | undefined>(key, (state) => ({ state: state ?? '', answer: state }))).toBe('first');
+});
