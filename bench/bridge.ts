@@ -178,7 +178,7 @@ try {
     await fill(MESSAGES);
     samples.add('bridge.recorded', await consumeAll(MESSAGES, ours(jobs.record), belowTheMark()));
     await fill(MESSAGES);
-    const open: (typeof jobs)['record'] = (batch) => Promise.resolve(batch.map(() => 'open'));
+    const open: (typeof jobs)['record'] = (batch) => Promise.resolve(batch.map(() => ({ state: 'open', carrier: null })));
     samples.add('bridge.batched', await consumeAll(MESSAGES, ours(open), belowTheMark()));
     await fill(SLOW_MESSAGES);
     samples.add('bridge.one_by_one', await consumeSingly(SLOW_MESSAGES, 1));

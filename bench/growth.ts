@@ -123,6 +123,7 @@ try {
             receivedAt: new Date(),
             firstStartedAt: new Date(),
           }),
+        startCarried: () => Promise.reject(new Error('nothing is carried here')),
         finish: written,
         retry: written,
         postpone: written,

@@ -121,7 +121,7 @@ export function createDeadLetters(database: Database): DeadLetters {
           [id],
         );
         const { rows } = await client.query<{ messageId: string; queue: string; name: string; priority: number; traceparent: string | null }>(
-          `UPDATE backhaul.jobs SET status = 'queued', failures = 0, error = NULL, started_at = NULL, finished_at = NULL, due_at = NULL, updated_at = now(),
+          `UPDATE backhaul.jobs SET status = 'queued', failures = 0, error = NULL, started_at = NULL, finished_at = NULL, due_at = NULL, carrier = NULL, updated_at = now(),
              history = history || jsonb_build_array(jsonb_build_object('at', now(), 'event', 'requeued', 'deadLetterId', $2::bigint))
            WHERE message_id = $1 AND status = 'dead'
            RETURNING message_id AS "messageId", queue, name, priority, traceparent`,

@@ -74,3 +74,40 @@ test.each([
     expect(states.filter((state) => state === 'busy')).toHaveLength(19);
   }
 });
+
+test('Claims of one turn share a statement, and each gets its own answer', async () => {
+  const keys = Array.from({ length: 300 }, () => randomUUID());
+  const [confirmed = '', busy = '', lost = '', unknown = ''] = keys;
+  await effects.confirm(confirmed, tokenOf(await effects.claim(confirmed, held)), 'provider-1');
+  await effects.claim(busy, held);
+  await effects.claim(lost, over);
+  await effects.giveUp(unknown, tokenOf(await effects.claim(unknown, held)), 'nobody knows');
+
+  const claims = await Promise.all(keys.map((key) => effects.claim(key, held)));
+  expect(claims.slice(0, 4).map(({ state }) => state)).toEqual(['confirmed', 'busy', 'ambiguous', 'unknown']);
+  expect(new Set(claims.slice(4).map(({ state }) => state))).toEqual(new Set(['claimed']));
+
+  const fresh = keys.slice(4).map((key, index) => ({ key, token: tokenOf(claims[index + 4] as EffectClaim) }));
+  const answers = await Promise.all([
+    ...fresh.slice(0, 100).map(({ key, token }) => effects.confirm(key, token, key)),
+    effects.confirm(busy, randomUUID(), 'not mine'),
+    ...fresh.slice(100, 200).map(({ key, token }) => effects.release(key, token)),
+    ...fresh.slice(200).map(({ key, token }) => effects.giveUp(key, token, 'NUL \u0000')),
+  ]);
+  expect(answers.slice(0, 101)).toEqual([...Array.from({ length: 100 }, () => true), false]);
+  const after = await Promise.all(fresh.map(({ key }) => effects.claim(key, held)));
+  expect(after.slice(0, 100)).toEqual(fresh.slice(0, 100).map(({ key }) => ({ state: 'confirmed', providerId: key })));
+  expect(new Set(after.slice(100, 200).map(({ state }) => state))).toEqual(new Set(['claimed']));
+  expect(new Set(after.slice(200).map(({ state }) => state))).toEqual(new Set(['unknown']));
+});
+
+test('Forty workers that claim the same hundred effects at once: one of them has each', async () => {
+  const keys = Array.from({ length: 100 }, () => randomUUID());
+  const pool = world.open({ poolSize: 10 });
+  const workers = Array.from({ length: 40 }, () => createEffects(pool));
+  const claims = await Promise.all(
+    workers.map((worker, index) => Promise.all((index % 2 === 0 ? keys : keys.toReversed()).map((key) => worker.claim(key, held)))),
+  );
+  expect(claims.flat().filter(({ state }) => state === 'claimed')).toHaveLength(100);
+  expect(claims.flat().filter(({ state }) => state === 'busy')).toHaveLength(3_900);
+});

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Database } from './database.ts';
+import { gather } from './gather.ts';
+import { storable } from './storable.ts';
 
 /** What a worker may do about an effect that it is about to make. */
 export type EffectClaim =
@@ -40,51 +42,37 @@ export interface EffectRow {
   readonly report: { readonly status: string; readonly errorCode: number | null; readonly at: Date } | null;
 }
 
-/** The ledger in `backhaul.effects`. */
+/** Effects that one statement speaks of at most. */
+const MAX_GATHERED = 500;
+
+interface Claim {
+  readonly key: string;
+  readonly messageId: string;
+  readonly leaseMs: number;
+  readonly token: string;
+}
+
+/** What happened to a claimed effect. */
+interface Settlement {
+  readonly key: string;
+  readonly token: string;
+  readonly state: 'confirmed' | 'unknown';
+  readonly providerId: string | null;
+  readonly detail: string | null;
+}
+
+/** The ledger in `backhaul.effects`. What is claimed, settled or released in one turn of the event loop shares a statement. */
 export function createEffects(database: Database): Effects {
+  const keyOf = ({ key }: { key: string }) => key;
+  const claim = gather<Claim, EffectClaim>({ max: MAX_GATHERED, keyOf, run: (items) => claimAll(database, items) });
+  const settle = gather<Settlement, boolean>({ max: MAX_GATHERED, keyOf, run: (items) => settleAll(database, items) });
+  const release = gather<Pick<Settlement, 'key' | 'token'>, void>({ max: MAX_GATHERED, keyOf, run: (items) => releaseAll(database, items) });
   return {
-    async claim(key, { messageId, leaseMs }) {
-      const token = randomUUID();
-      // One statement: two workers that claim at the same moment are ordered by the row's lock, and one of them sees the other's lease.
-      const { rows } = await database.query<{ state: string; token: string; fresh: boolean; lease_until: Date; provider_id: string | null; created_at: Date }>(
-        `INSERT INTO backhaul.effects AS e (effect_key, message_id, state, attempt_token, lease_until)
-         VALUES ($1, $2, 'claimed', $3, now() + $4 * interval '1 millisecond')
-         ON CONFLICT (effect_key) DO UPDATE SET
-           attempt_token = CASE WHEN e.state = 'claimed' AND e.lease_until < now() THEN excluded.attempt_token ELSE e.attempt_token END,
-           lease_until   = CASE WHEN e.state = 'claimed' AND e.lease_until < now() THEN excluded.lease_until ELSE e.lease_until END,
-           updated_at    = CASE WHEN e.state = 'claimed' AND e.lease_until < now() THEN now() ELSE e.updated_at END
-         RETURNING state, attempt_token AS token, (xmax = 0) AS fresh, lease_until, provider_id, created_at`,
-        [key, messageId, token, leaseMs],
-      );
-      const row = rows[0];
-      if (row === undefined) throw new Error('the effects ledger returned no row for a claim');
-      switch (row.state) {
-        case 'confirmed':
-          return { state: 'confirmed', providerId: row.provider_id };
-        case 'unknown':
-          return { state: 'unknown' };
-        case 'claimed':
-          if (row.token !== token) return { state: 'busy', leaseUntil: row.lease_until };
-          return row.fresh ? { state: 'claimed', token } : { state: 'ambiguous', token, claimedAt: row.created_at };
-        default:
-          throw new Error(`the effects ledger holds the state ${row.state}, which this version does not know`);
-      }
-    },
-    async confirm(key, token, providerId) {
-      const { rowCount } = await database.query(
-        `UPDATE backhaul.effects SET state = 'confirmed', provider_id = $3, updated_at = now() WHERE effect_key = $1 AND attempt_token = $2 AND state = 'claimed'`,
-        [key, token, providerId],
-      );
-      return rowCount === 1;
-    },
-    async release(key, token) {
-      await database.query(`DELETE FROM backhaul.effects WHERE effect_key = $1 AND attempt_token = $2 AND state = 'claimed'`, [key, token]);
-    },
+    claim: (key, { messageId, leaseMs }) => claim({ key, messageId, leaseMs, token: randomUUID() }),
+    confirm: (key, token, providerId) => settle({ key, token, state: 'confirmed', providerId, detail: null }),
+    release: (key, token) => release({ key, token }),
     async giveUp(key, token, detail) {
-      await database.query(
-        `UPDATE backhaul.effects SET state = 'unknown', detail = $3, updated_at = now() WHERE effect_key = $1 AND attempt_token = $2 AND state = 'claimed'`,
-        [key, token, detail],
-      );
+      await settle({ key, token, state: 'unknown', providerId: null, detail });
     },
     async of(messageId) {
       const { rows } = await database.query<EffectRow & { status: string | null; errorCode: number | null; reportedAt: Date }>(
@@ -96,4 +84,75 @@ export function createEffects(database: Database): Effects {
       return rows.map(({ status, errorCode, reportedAt, ...row }) => ({ ...row, report: status === null ? null : { status, errorCode, at: reportedAt } }));
     },
   };
+}
+
+interface ClaimRow {
+  readonly key: string;
+  readonly state: string;
+  readonly token: string;
+  readonly fresh: boolean;
+  readonly lease_until: Date;
+  readonly provider_id: string | null;
+  readonly created_at: Date;
+}
+
+const CLAIMS = `INSERT INTO backhaul.effects AS e (effect_key, message_id, state, attempt_token, lease_until)
+  SELECT key, "messageId", 'claimed', token, now() + "leaseMs" * interval '1 millisecond'
+  FROM json_to_recordset($1::json) AS claims(key text, "messageId" text, token uuid, "leaseMs" float8)`;
+
+async function claimAll(database: Database, claims: readonly Claim[]): Promise<EffectClaim[]> {
+  const values = [JSON.stringify(claims)];
+  // Nearly always nobody has tried before: only when somebody has is it worth asking who.
+  const { rowCount } = await database.query(`${CLAIMS} ON CONFLICT (effect_key) DO NOTHING`, values);
+  if (rowCount === claims.length) return claims.map(({ token }) => ({ state: 'claimed', token }));
+  // One statement: two workers that claim at the same moment are ordered by the row's lock, and one of them sees the other's lease.
+  const { rows } = await database.query<ClaimRow>(
+    `${CLAIMS} ON CONFLICT (effect_key) DO UPDATE SET
+       attempt_token = CASE WHEN e.state = 'claimed' AND e.lease_until < now() THEN excluded.attempt_token ELSE e.attempt_token END,
+       lease_until   = CASE WHEN e.state = 'claimed' AND e.lease_until < now() THEN excluded.lease_until ELSE e.lease_until END,
+       updated_at    = CASE WHEN e.state = 'claimed' AND e.lease_until < now() THEN now() ELSE e.updated_at END
+     RETURNING effect_key AS key, state, attempt_token AS token, (updated_at = created_at) AS fresh, lease_until, provider_id, created_at`,
+    values,
+  );
+  const found = new Map(rows.map((row) => [row.key, row]));
+  return claims.map(({ key, token }) => {
+    const row = found.get(key);
+    if (row === undefined) throw new Error('the effects ledger returned no row for a claim');
+    return claimOf(row, token);
+  });
+}
+
+function claimOf(row: ClaimRow, token: string): EffectClaim {
+  switch (row.state) {
+    case 'confirmed':
+      return { state: 'confirmed', providerId: row.provider_id };
+    case 'unknown':
+      return { state: 'unknown' };
+    case 'claimed':
+      if (row.token !== token) return { state: 'busy', leaseUntil: row.lease_until };
+      return row.fresh ? { state: 'claimed', token } : { state: 'ambiguous', token, claimedAt: row.created_at };
+    default:
+      throw new Error(`the effects ledger holds the state ${row.state}, which this version does not know`);
+  }
+}
+
+async function settleAll(database: Database, settlements: readonly Settlement[]): Promise<boolean[]> {
+  const { rows } = await database.query<{ key: string }>(
+    `UPDATE backhaul.effects SET state = s.state, provider_id = s."providerId", detail = s.detail, updated_at = now()
+     FROM json_to_recordset($1::json) AS s(key text, token uuid, state text, "providerId" text, detail text)
+     WHERE effect_key = s.key AND attempt_token = s.token AND effects.state = 'claimed'
+     RETURNING effect_key AS key`,
+    [storable(settlements)],
+  );
+  const settled = new Set(rows.map(({ key }) => key));
+  return settlements.map(({ key }) => settled.has(key));
+}
+
+async function releaseAll(database: Database, claims: readonly Pick<Settlement, 'key' | 'token'>[]): Promise<undefined[]> {
+  await database.query(
+    `DELETE FROM backhaul.effects USING json_to_recordset($1::json) AS r(key text, token uuid)
+     WHERE effect_key = r.key AND attempt_token = r.token AND state = 'claimed'`,
+    [JSON.stringify(claims)],
+  );
+  return claims.map(() => undefined);
 }

@@ -10,6 +10,7 @@ const job: JobRow = {
   name: 'notification.send-push',
   priority: 3,
   traceparent: null,
+  carrier: null,
   status: 'queued',
   tenant: null,
   payload: { userId: 'ann', title: 'Family', body: 'Dinner?' },

@@ -10,6 +10,7 @@ export {
 } from './database.ts';
 export { createDeadLetters, type DeadLetter, type DeadLetters, type PoisonMessage } from './dead-letters.ts';
 export { createDeviceTokens, type DeviceRegistration, type DeviceRow, type DeviceTokens, type GoneToken } from './device-tokens.ts';
+export { gather, type GatherOptions } from './gather.ts';
 export { createHolds, type Holds } from './holds.ts';
 export { type HistoryEntry, type StoredError } from './history.ts';
 export { createEffects, type EffectClaim, type EffectRow, type Effects } from './effects.ts';
@@ -19,7 +20,7 @@ export { createSmsGuard, type SmsGuard } from './sms-guard.ts';
 export { createSmsReports, smsStatuses, type SmsReport, type SmsReports, type SmsStatus } from './sms-reports.ts';
 export { databaseEnv } from './env.ts';
 export { explain, type Explanation } from './explain.ts';
-export { createJobLedger, type JobLedger, type StartedJob } from './job-ledger.ts';
+export { createJobLedger, type JobLedger, type RunClosings, type StartedJob } from './job-ledger.ts';
 export { createJobRuns, type JobRuns } from './job-runs.ts';
 export { createJobs, recordJobs, type JobRow, type JobStatus, type Jobs, type NewJob, type OpenJob, type RecordOutcome } from './jobs.ts';
 export { createPolicyFacts, type PolicyFacts, type PolicyRequest } from './policy-facts.ts';

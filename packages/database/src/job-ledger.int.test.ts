@@ -113,3 +113,74 @@ test('Text that jsonb cannot hold does not keep a run open: it would be run agai
   await ledger.start(failed, 'w');
   expect(await ledger.bury(failed, 3, { reason: 'exhausted', error: hostileError })).toBe(true);
 });
+
+describe('The runs of an envelope', () => {
+  const carried = async (count: number) => {
+    const batch = Array.from({ length: count }, () => newJob({ payloadJson: '{"n":1}', carrier: `e${count}-x` }));
+    await jobs.record(batch);
+    return batch.map(({ messageId }) => messageId);
+  };
+
+  test('are opened with one read: those that are open and carried by it', async () => {
+    const [a = '', b = '', c = ''] = await carried(3);
+    const other = await recorded();
+    await ledger.start(c, 'w');
+    await ledger.finish(c, 1, { status: 'done', result: {} });
+    const opened = await ledger.startCarried([a, b, c, other, 'nobody'], 'e3-x', 'host:1');
+    expect(new Set(opened.jobs.keys())).toEqual(new Set([a, b]));
+    expect(opened.jobs.get(a)).toMatchObject({ state: 'started', name: 'media.process-image', payload: { n: 1 }, attempt: 1, failures: 0 });
+    // Nothing was written: a worker that dies now leaves them as they were.
+    expect(await jobs.find(a)).toMatchObject({ status: 'queued', attempts: 0, history: [] });
+  });
+
+  test('are closed each in its own way, and their start goes on record with their end', async () => {
+    const ids = await carried(5);
+    const [a = '', b = '', c = '', d = '', e = ''] = ids;
+    const { closings } = await ledger.startCarried(ids, 'e5-x', 'host:1');
+    const written = await Promise.all([
+      closings.finish(a, 1, { status: 'done', result: { text: 'NUL \u0000 and half \ud800' } }),
+      closings.finish(b, 1, { status: 'skipped', result: { reason: 'no_address' } }),
+      closings.retry(c, 1, { error, delayMs: 5_000 }),
+      closings.postpone(d, 1, { code: 'stopping', message: 'handed back', delayMs: 0 }),
+      closings.bury(e, 1, { reason: 'rejected', error }),
+    ]);
+    expect(written).toEqual([true, true, true, true, true]);
+    expect(await jobs.find(a)).toMatchObject({
+      status: 'done',
+      attempts: 1,
+      failures: 0,
+      result: { text: 'NUL  and half \ufffd' },
+      startedAt: expect.any(Date) as Date,
+    });
+    expect(await jobs.find(b)).toMatchObject({ status: 'skipped', result: { reason: 'no_address' } });
+    expect(await jobs.find(c)).toMatchObject({ status: 'retrying', failures: 1, error, carrier: null, finishedAt: null });
+    expect(await jobs.find(d)).toMatchObject({ status: 'retrying', failures: 0, carrier: 'e5-x' });
+    expect(await jobs.find(e)).toMatchObject({ status: 'dead', attempts: 1, failures: 1 });
+    for (const [id, end] of [
+      [a, 'finished'],
+      [c, 'failed'],
+      [d, 'postponed'],
+      [e, 'finished'],
+    ] as const) {
+      const history = (await jobs.find(id))?.history;
+      expect(history?.map(({ event }) => event)).toEqual(['started', end]);
+      expect(history?.[0]).toMatchObject({ worker: 'host:1' });
+    }
+    expect((await createDeadLetters(world.database).of(e))[0]).toMatchObject({ reason: 'rejected', attempts: 1 });
+    // The retried one left the envelope, the one that was handed back did not.
+    expect(new Set((await ledger.startCarried(ids, 'e5-x', 'w')).jobs.keys())).toEqual(new Set([d]));
+  });
+
+  test('change nothing once another run was opened or closed', async () => {
+    const [a = '', b = ''] = await carried(2);
+    const first = await ledger.startCarried([a, b], 'e2-x', 'old');
+    const second = await ledger.startCarried([a, b], 'e2-x', 'new');
+    expect(await second.closings.retry(a, 1, { error, delayMs: 1 })).toBe(true);
+    await ledger.start(b, 'alone');
+    expect(
+      await Promise.all([first.closings.finish(a, 1, { status: 'done', result: {} }), first.closings.finish(b, 1, { status: 'done', result: {} })]),
+    ).toEqual([false, false]);
+    expect(await first.closings.bury(a, 1, { reason: 'x', error })).toBe(false);
+    expect(await ledger.finish(b, 1, { status: 'done', result: {} })).toBe(true);
+  });
+});

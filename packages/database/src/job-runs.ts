@@ -25,7 +25,7 @@ export function createJobRuns(database: Database): JobRuns {
         );
         if (rowCount === 0) return false;
         const [outcome]: RecordOutcome[] = await recordJobs(client, [job]);
-        return outcome === 'open';
+        return outcome?.state === 'open';
       }),
     async latest() {
       const { rows } = await database.query<{ job_name: string; latest: Date }>(

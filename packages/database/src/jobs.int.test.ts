@@ -16,23 +16,24 @@ beforeEach(async () => {
 });
 
 const other = Buffer.alloc(32, 7);
+const states = async (batch: Parameters<Jobs['record']>[0]) => (await jobs.record(batch)).map(({ state }) => state);
 
 describe('Recording a batch', () => {
   test('says of each message, in its order, whether it is open, finished or in conflict', async () => {
     const [open, finished, conflict, fresh] = [newJob(), newJob(), newJob(), newJob()];
-    expect(await jobs.record([open, finished, conflict])).toEqual(['open', 'open', 'open']);
+    expect(await states([open, finished, conflict])).toEqual(['open', 'open', 'open']);
     const ledger = createJobLedger(world.database);
     await ledger.start(finished.messageId, 'w');
     await ledger.finish(finished.messageId, 1, { status: 'done', result: {} });
 
-    expect(await jobs.record([finished, fresh, { ...conflict, bodyHash: other }, open])).toEqual(['finished', 'open', 'conflict', 'open']);
+    expect(await states([finished, fresh, { ...conflict, bodyHash: other }, open])).toEqual(['finished', 'open', 'conflict', 'open']);
     const { rows } = await world.database.query('SELECT 1 FROM backhaul.jobs');
     expect(rows).toHaveLength(4);
   });
 
   test('keeps the first of two messages with one id; the second is the same or a conflict (C-09)', async () => {
     const job = newJob({ payloadJson: '{"n":1}' });
-    expect(await jobs.record([job, { ...job }, { ...job, payloadJson: '{"n":2}', bodyHash: other }])).toEqual(['open', 'open', 'conflict']);
+    expect(await states([job, { ...job }, { ...job, payloadJson: '{"n":2}', bodyHash: other }])).toEqual(['open', 'open', 'conflict']);
     expect((await jobs.find(job.messageId))?.payload).toEqual({ n: 1 });
   });
 
@@ -58,6 +59,23 @@ describe('Recording a batch', () => {
     });
   });
 
+  test('says which Bull job carries a message: the one on record, whatever a repetition wishes', async () => {
+    const [carried, alone] = [newJob({ carrier: 'e2-a' }), newJob()];
+    expect(await jobs.record([carried, alone])).toEqual([
+      { state: 'open', carrier: 'e2-a' },
+      { state: 'open', carrier: null },
+    ]);
+    expect(
+      await jobs.record([
+        { ...carried, carrier: 'e2-b' },
+        { ...alone, carrier: 'e2-b' },
+      ]),
+    ).toEqual([
+      { state: 'open', carrier: 'e2-a' },
+      { state: 'open', carrier: null },
+    ]);
+  });
+
   test('takes an empty batch', async () => {
     expect(await jobs.record([])).toEqual([]);
   });
@@ -66,7 +84,7 @@ describe('Recording a batch', () => {
     const batch = Array.from({ length: 300 }, () => newJob());
     const pool = world.open({ poolSize: 8 });
     const logged = await Promise.all(Array.from({ length: 8 }, (_, index) => createJobs(pool).record(index % 2 === 0 ? batch : batch.toReversed())));
-    for (const outcomes of logged) expect(new Set(outcomes)).toEqual(new Set(['open']));
+    for (const outcomes of logged) expect(new Set(outcomes.map(({ state }) => state))).toEqual(new Set(['open']));
     const { rows } = await world.database.query<{ count: number }>('SELECT count(*)::int AS count FROM backhaul.jobs');
     expect(rows[0]?.count).toBe(300);
   });
@@ -78,7 +96,12 @@ describe('Recording a batch', () => {
       const outcomes = await Promise.all(
         Array.from({ length: 6 }, (_, index) => createJobs(pool).record([{ ...job, payloadJson: `{"n":${index}}`, bodyHash: Buffer.alloc(32, index) }])),
       );
-      expect(outcomes.flat().toSorted()).toEqual(['conflict', 'conflict', 'conflict', 'conflict', 'conflict', 'open']);
+      expect(
+        outcomes
+          .flat()
+          .map(({ state }) => state)
+          .toSorted(),
+      ).toEqual(['conflict', 'conflict', 'conflict', 'conflict', 'conflict', 'open']);
     }
   });
 });
@@ -106,11 +129,13 @@ describe('Looking for jobs that were lost', () => {
     expect(await jobs.idle({ idleMs: 90_000, after: '', limit: 10 })).toEqual([]);
   });
 
-  test('touching keeps the open ones for another idle time and names them', async () => {
+  test('carrying names the open ones, gives them their carrier and keeps them for another idle time', async () => {
     await jobs.record([newJob({ messageId: 'a' }), newJob({ messageId: 'b' })]);
     await world.database.query(`UPDATE backhaul.jobs SET finished_at = now(), status = 'done' WHERE message_id = 'b'`);
     await age('a', 60);
-    expect(await jobs.touchOpen(['a', 'b', 'unknown'])).toEqual(new Set(['a']));
+    expect(await jobs.carry(['a', 'b', 'unknown'].map((messageId) => ({ messageId, carrier: 'e3-x' })))).toEqual(new Set(['a']));
+    expect((await jobs.find('a'))?.carrier).toBe('e3-x');
+    expect((await jobs.find('b'))?.carrier).toBe(null);
     expect(await jobs.idle({ idleMs: 30_000, after: '', limit: 10 })).toEqual([]);
   });
 

@@ -16,16 +16,16 @@ export interface NewJob {
   /** The payload as JSON text: it is stored, never looked into, on the way in. */
   readonly payloadJson: string;
   readonly traceparent: string | null;
+  /** The Bull job that is to carry it together with others; one of its own if not given. */
+  readonly carrier?: string | null;
 }
 
 /** What happened to one job when a batch was recorded. */
 export type RecordOutcome =
-  /** It is new, or an earlier run recorded it without finishing: put it in the queue. */
-  | 'open'
-  /** It is recorded and finished: nothing to do. */
-  | 'finished'
-  /** The message id is taken by a different body. */
-  | 'conflict';
+  /** It is new, or an earlier run recorded it without finishing: put it in the queue. `carrier` is the one on record. */
+  | { readonly state: 'open'; readonly carrier: string | null }
+  /** `finished`: it is recorded and finished, nothing to do. `conflict`: the message id is taken by a different body. */
+  | { readonly state: 'finished' | 'conflict' };
 
 /** A recorded job as the reconciler and the producers need it. */
 export interface OpenJob {
@@ -34,6 +34,8 @@ export interface OpenJob {
   readonly name: string;
   readonly priority: number;
   readonly traceparent: string | null;
+  /** The Bull job that carries it together with others, if any. */
+  readonly carrier: string | null;
 }
 
 /** Everything that is known of a job. */
@@ -61,12 +63,12 @@ export interface Jobs {
    * body, if different, is a conflict.
    */
   record(batch: readonly NewJob[]): Promise<RecordOutcome[]>;
-  /** One page of open jobs that nobody touched for `idleMs`, in message id order after `after`. */
+  /** One page of open jobs that nobody touched for `idleMs`, in order of arrival after the message `after`, or from the first if that is empty. */
   idle(options: { idleMs: number; after: string; limit: number }): Promise<OpenJob[]>;
-  /** Of these, the ones that are still open; their idle time starts anew. */
-  touchOpen(messageIds: readonly string[]): Promise<Set<string>>;
+  /** Of these, the ones that are still open; they are carried as said from now on, and their idle time starts anew. */
+  carry(jobs: readonly Pick<OpenJob, 'messageId' | 'carrier'>[]): Promise<Set<string>>;
   find(messageId: string): Promise<JobRow | undefined>;
-  /** One page of open jobs in message id order after `after`. As dear as there are open jobs, never as there are finished ones. */
+  /** One page of open jobs in order of arrival after the message `after`, or from the first if that is empty. As dear as there are open jobs, never as there are finished ones. */
   open(options: { queue?: string; status?: JobStatus; after: string; limit: number }): Promise<JobRow[]>;
   /** Open jobs and the oldest one's age, by queue and status. */
   summary(): Promise<{ queue: string; status: JobStatus; count: number; oldestSeconds: number }[]>;
@@ -74,8 +76,11 @@ export interface Jobs {
   prune(options: { olderThanMs: number; batchSize: number; signal?: AbortSignal }): Promise<number>;
 }
 
-const COLUMNS = `message_id AS "messageId", queue, name, tenant, status, priority, payload, traceparent, attempts, failures, result, error, history,
+const COLUMNS = `message_id AS "messageId", queue, name, tenant, status, priority, payload, traceparent, carrier, attempts, failures, result, error, history,
   received_at AS "receivedAt", started_at AS "startedAt", due_at AS "dueAt", finished_at AS "finishedAt", updated_at AS "updatedAt"`;
+
+/** After the message $1 in the order of arrival; a message that is pruned ends the walk, the next one begins at the first. */
+const AFTER = `($1 = '' OR (received_at, message_id) > (SELECT last.received_at, last.message_id FROM backhaul.jobs last WHERE last.message_id = $1))`;
 
 /** The record in `backhaul.jobs`. */
 export function createJobs(database: Database): Jobs {
@@ -83,21 +88,23 @@ export function createJobs(database: Database): Jobs {
     record: (batch) => recordJobs(database, batch),
     async idle({ idleMs, after, limit }) {
       const { rows } = await database.query<OpenJob>(
-        `SELECT message_id AS "messageId", queue, name, priority, traceparent FROM backhaul.jobs
-         WHERE finished_at IS NULL AND message_id > $1
+        `SELECT message_id AS "messageId", queue, name, priority, traceparent, carrier FROM backhaul.jobs
+         WHERE finished_at IS NULL AND ${AFTER}
            AND updated_at < now() - $2 * interval '1 millisecond' AND (due_at IS NULL OR due_at < now() - $2 * interval '1 millisecond')
-         ORDER BY message_id LIMIT $3`,
+         ORDER BY received_at, message_id LIMIT $3`,
         [after, idleMs, limit],
       );
       return rows;
     },
-    async touchOpen(messageIds) {
+    async carry(jobs) {
       const { rows } = await database.query<{ message_id: string }>(
         // Locked in one order: the reconcilers of two bridges walk the same rows.
-        `UPDATE backhaul.jobs SET updated_at = now() WHERE message_id IN (
-           SELECT message_id FROM backhaul.jobs WHERE message_id = ANY($1::text[]) AND finished_at IS NULL ORDER BY message_id FOR UPDATE)
-         RETURNING message_id`,
-        [messageIds],
+        `UPDATE backhaul.jobs j SET carrier = held.carrier, updated_at = now() FROM (
+           SELECT message_id, batch.carrier FROM backhaul.jobs JOIN unnest($1::text[], $2::text[]) AS batch(message_id, carrier) USING (message_id)
+           WHERE finished_at IS NULL ORDER BY message_id FOR UPDATE OF jobs) held
+         WHERE j.message_id = held.message_id
+         RETURNING j.message_id`,
+        [jobs.map(({ messageId }) => messageId), jobs.map(({ carrier }) => carrier)],
       );
       return new Set(rows.map((row) => row.message_id));
     },
@@ -108,8 +115,8 @@ export function createJobs(database: Database): Jobs {
     async open({ queue, status, after, limit }) {
       const { rows } = await database.query<JobRow>(
         `SELECT ${COLUMNS} FROM backhaul.jobs
-         WHERE finished_at IS NULL AND message_id > $1 AND ($2::text IS NULL OR queue = $2) AND ($3::text IS NULL OR status = $3)
-         ORDER BY message_id LIMIT $4`,
+         WHERE finished_at IS NULL AND ${AFTER} AND ($2::text IS NULL OR queue = $2) AND ($3::text IS NULL OR status = $3)
+         ORDER BY received_at, message_id LIMIT $4`,
         [after, queue ?? null, status ?? null, limit],
       );
       return rows;
@@ -149,31 +156,39 @@ export async function recordJobs(client: Queryable, batch: readonly NewJob[]): P
   // One JSON text instead of seven arrays: pg escapes arrays element by element, which costs the bridge more than the insert costs Postgres.
   const entries = jobs.map(
     (job) =>
-      `{"m":${JSON.stringify(job.messageId)},"q":${JSON.stringify(job.queue)},"n":${JSON.stringify(job.name)},"r":${job.priority},"h":"${job.bodyHash.toString('hex')}","p":${job.payloadJson}${job.traceparent === null ? '' : `,"t":${JSON.stringify(job.traceparent)}`}}`,
+      `{"m":${JSON.stringify(job.messageId)},"q":${JSON.stringify(job.queue)},"n":${JSON.stringify(job.name)},"r":${job.priority},"h":"${job.bodyHash.toString('hex')}","p":${job.payloadJson}${job.traceparent === null ? '' : `,"t":${JSON.stringify(job.traceparent)}`}${job.carrier == null ? '' : `,"c":${JSON.stringify(job.carrier)}`}}`,
   );
   const { rowCount } = await client.query(
-    `INSERT INTO backhaul.jobs (message_id, queue, name, priority, body_hash, payload, traceparent)
-     SELECT m, q, n, r, decode(h, 'hex'), p, t FROM json_to_recordset($1::json) AS batch(m text, q text, n text, r int, h text, p json, t text)
+    `INSERT INTO backhaul.jobs (message_id, queue, name, priority, body_hash, payload, traceparent, carrier)
+     SELECT m, q, n, r, decode(h, 'hex'), p, t, c FROM json_to_recordset($1::json) AS batch(m text, q text, n text, r int, h text, p json, t text, c text)
      ON CONFLICT (message_id) DO NOTHING`,
     [`[${entries.join(',')}]`],
   );
   // Nearly always all of them are new: only when some are not is it worth asking which.
-  const stored =
-    rowCount === jobs.length ? new Map(jobs.map((job) => [job.messageId, { bodyHash: job.bodyHash, finished: false }])) : await storedJobs(client, jobs);
+  const stored: ReadonlyMap<string, StoredJob> =
+    rowCount === jobs.length
+      ? new Map(jobs.map((job) => [job.messageId, { bodyHash: job.bodyHash, finished: false, carrier: job.carrier ?? null }]))
+      : await storedJobs(client, jobs);
   return batch.map((job) => {
     const row = stored.get(job.messageId);
     // Pruned between the two statements: it was finished long ago.
-    if (row === undefined) return 'finished';
-    if (!row.bodyHash.equals(job.bodyHash)) return 'conflict';
-    return row.finished ? 'finished' : 'open';
+    if (row === undefined) return { state: 'finished' };
+    if (!row.bodyHash.equals(job.bodyHash)) return { state: 'conflict' };
+    return row.finished ? { state: 'finished' } : { state: 'open', carrier: row.carrier };
   });
 }
 
+interface StoredJob {
+  readonly bodyHash: Buffer;
+  readonly finished: boolean;
+  readonly carrier: string | null;
+}
+
 /** What is on record under the ids of these jobs. */
-async function storedJobs(client: Queryable, jobs: readonly NewJob[]): Promise<Map<string, { bodyHash: Buffer; finished: boolean }>> {
-  const { rows } = await client.query<{ message_id: string; body_hash: Buffer; finished: boolean }>(
-    `SELECT message_id, body_hash, finished_at IS NOT NULL AS finished FROM backhaul.jobs WHERE message_id = ANY($1::text[])`,
+async function storedJobs(client: Queryable, jobs: readonly NewJob[]): Promise<Map<string, StoredJob>> {
+  const { rows } = await client.query<StoredJob & { messageId: string }>(
+    `SELECT message_id AS "messageId", body_hash AS "bodyHash", finished_at IS NOT NULL AS finished, carrier FROM backhaul.jobs WHERE message_id = ANY($1::text[])`,
     [jobs.map((job) => job.messageId)],
   );
-  return new Map(rows.map((row) => [row.message_id, { bodyHash: row.body_hash, finished: row.finished }]));
+  return new Map(rows.map((row) => [row.messageId, row]));
 }

@@ -3,7 +3,7 @@ import { defineQueue, exponential } from '@backhaul/queue/job';
 /** Pictures, videos and sounds. A crash here may be the medium's fault, but a rollout during a long video is not: four runs. */
 export const media = defineQueue({ name: 'media', concurrency: 2, maxStalls: 3 });
 
-/** Push, mail and text messages. */
+/** Push, mail and text messages, mostly in envelopes: five of those at once, or five messages that travel alone. */
 export const notification = defineQueue({ name: 'notification', concurrency: 5, maxStalls: 3 });
 
 /** Housekeeping. One at a time: it shares the database with the chat. */

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { HELD_LUA } from './held.ts';
 
 /** A job as it is written to Redis. */
 export interface BullEntry {
@@ -21,7 +22,7 @@ export interface BullEntry {
  * compares every key and every event with those of `addBulk`, so that an
  * upgrade that changes the layout fails there.
  */
-const SCRIPT = `
+const SCRIPT = `${HELD_LUA}
 local marker, meta, idCounter, prioritized, active, events, priorityCounter = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local prefix, timestamp = ARGV[1], ARGV[2]
 local jobs = cjson.decode(ARGV[3])
@@ -61,8 +62,8 @@ if added > 0 then
     call('ZADD', marker, 0, '0')
   end
 end
-local depth = call('ZCARD', prioritized) + call('LLEN', prefix .. 'wait') + call('LLEN', active) + call('ZCARD', prefix .. 'delayed')
-return { added, depth }
+local counts = held(prefix)
+return { added, counts[1] + counts[2] + counts[3] }
 `;
 
 type WithAddBatch = Redis & { backhaulAddBatch(...args: string[]): Promise<[added: number, depth: number]> };
@@ -72,7 +73,7 @@ export function defineAddBatch(redis: Redis): void {
   redis.defineCommand('backhaulAddBatch', { numberOfKeys: 7, lua: SCRIPT });
 }
 
-/** Adds the entries to the queue `<prefix>:<queue>`; those whose id is there already stay as they are. Returns how many were new, and how many jobs the queue holds now. */
+/** Adds the entries to the queue `<prefix>:<queue>`; those whose id is there already stay as they are. Returns how many were new, and how many messages the queue holds now. */
 export async function addBatch(
   redis: Redis,
   prefix: string,

@@ -25,6 +25,10 @@ export interface JobDefinition<Name extends string = string, Payload = unknown> 
   readonly schedule?: JobSchedule<Payload>;
   /** Larger is more urgent; may depend on the payload. 1 is ordinary. */
   readonly priority: number | ((payload: Payload) => number);
+  /** How many of these may travel in one Bull job when they come in numbers; default 1. Their runs stay apart. For short jobs that wait for others. */
+  readonly envelope?: number;
+  /** How many of these one process runs at once, envelopes included; as many as come if not given. */
+  readonly atOnce?: number;
   /** The longest one try may take; the handler's signal aborts then. */
   readonly timeoutMs: number;
   readonly retry: RetryPolicy;

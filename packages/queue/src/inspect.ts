@@ -1,21 +1,22 @@
 import type { Logger } from '@backhaul/runtime';
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { heldIn } from './held.ts';
 import { jobIdOf } from './job-id.ts';
 import { paceKey } from './pace.ts';
 
 /** One queue at one moment. */
 export interface QueueFigures {
   readonly queue: string;
-  /** Jobs that could start now, with and without priority. */
+  /** Messages whose job could start now; an estimate above 64 Bull jobs, see `heldIn`. */
   readonly waiting: number;
   readonly active: number;
-  /** Jobs whose retry is not due yet. */
+  /** Messages whose retry is not due yet. */
   readonly delayed: number;
   readonly paused: boolean;
   /** How long the longest waiting job has been waiting; 0 when none waits. */
   readonly oldestWaitingSeconds: number;
-  /** Mean run time of late, if any worker has told. */
+  /** For how long a message occupied its place of late, in the mean, if any worker has told; those of an envelope share one. */
   readonly meanRunMs: number | null;
   /** Processes needed to start every waiting job within the target latency; what the autoscaler follows. */
   readonly desiredWorkers: number;
@@ -82,25 +83,24 @@ export function createInspector(options: InspectorOptions): Inspector {
   const inspector: Inspector = {
     async one(name) {
       const queue = queueOf(name);
-      const [counts, paused, oldest, pace] = await Promise.all([
-        queue.getJobCounts('waiting', 'prioritized', 'active', 'delayed'),
+      const [{ waiting, active, delayed }, busy, paused, oldest, pace] = await Promise.all([
+        heldIn(redis, prefix, name),
+        redis.llen(`${prefix}:${name}:active`),
         queue.isPaused(),
         oldestWaitingSeconds(name),
         redis.hgetall(paceKey(prefix, name)),
       ]);
-      const waiting = (counts['waiting'] ?? 0) + (counts['prioritized'] ?? 0);
-      const active = counts['active'] ?? 0;
       const meanRunMs = pace['meanMs'] === undefined ? null : Number(pace['meanMs']);
       const concurrency = Number(pace['concurrency'] ?? 1);
       return {
         queue: name,
         waiting,
         active,
-        delayed: counts['delayed'] ?? 0,
+        delayed,
         paused,
         oldestWaitingSeconds: Math.round(oldest * 1_000) / 1_000,
         meanRunMs,
-        desiredWorkers: Math.ceil((active + (waiting * (meanRunMs ?? 1_000)) / targetLatencyMs) / concurrency),
+        desiredWorkers: Math.ceil((busy + (waiting * (meanRunMs ?? 1_000)) / targetLatencyMs) / concurrency),
       };
     },
     all: () => Promise.all([...queues.keys()].map((name) => inspector.one(name))),

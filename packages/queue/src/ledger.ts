@@ -3,8 +3,14 @@
  * `createJobLedger` of @backhaul/database; declared here so that the queue
  * knows nothing of Postgres.
  */
-export interface JobLedger {
+export interface JobLedger extends RunClosings {
   start(messageId: string, worker: string): Promise<LedgerStart>;
+  /** Opens many runs with one read: those of the messages that are open and that this Bull job carries. They are closed through `closings`. */
+  startCarried(messageIds: readonly string[], carrier: string, worker: string): Promise<{ jobs: ReadonlyMap<string, StartedRun>; closings: RunClosings }>;
+}
+
+/** How runs are closed. Each answers false when another run has taken over. */
+export interface RunClosings {
   finish(messageId: string, attempt: number, outcome: { status: 'done' | 'skipped'; result: Readonly<Record<string, unknown>> }): Promise<boolean>;
   retry(messageId: string, attempt: number, failure: { error: LedgerError; delayMs: number }): Promise<boolean>;
   postpone(messageId: string, attempt: number, reason: { code: string; message: string; delayMs: number }): Promise<boolean>;
@@ -12,18 +18,19 @@ export interface JobLedger {
 }
 
 /** What opening a run answers. */
-export type LedgerStart =
-  | {
-      readonly state: 'started';
-      readonly name: string;
-      readonly payload: unknown;
-      readonly attempt: number;
-      readonly failures: number;
-      readonly receivedAt: Date;
-      /** When its first run began, or the first since it was opened again. */
-      readonly firstStartedAt: Date;
-    }
-  | { readonly state: 'finished' | 'missing' };
+export type LedgerStart = StartedRun | { readonly state: 'finished' | 'missing' };
+
+/** A run that is open. */
+export interface StartedRun {
+  readonly state: 'started';
+  readonly name: string;
+  readonly payload: unknown;
+  readonly attempt: number;
+  readonly failures: number;
+  readonly receivedAt: Date;
+  /** When its first run began, or the first since it was opened again. */
+  readonly firstStartedAt: Date;
+}
 
 /** What is kept of an error. */
 export interface LedgerError {

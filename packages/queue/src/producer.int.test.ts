@@ -30,8 +30,24 @@ describe('A producer', () => {
     await producer.addBatch('once', [job('a'), job('b'), job('a')]);
     await producer.addBatch('once', [job('b')]);
     expect(await producer.depth('once')).toBe(2);
-    expect(await producer.missing('once', ['a', 'x', 'b', 'y'])).toEqual(['x', 'y']);
+    expect(await producer.missing('once', [{ messageId: 'a' }, { messageId: 'x' }, { messageId: 'b' }, { messageId: 'y' }])).toEqual([
+      { messageId: 'x' },
+      { messageId: 'y' },
+    ]);
     expect(await producer.missing('once', [])).toEqual([]);
+    await producer.close();
+  });
+
+  test('puts the jobs of a carrier into one Bull job, counts its messages, and finds none of them missing', async () => {
+    const producer = await open();
+    const carried = (messageId: string, carrier = 'e3-abc') => ({ ...job(messageId), carrier });
+    await producer.addBatch('carried', [carried('a'), job('alone'), carried('b'), carried('c')]);
+    await producer.addBatch('carried', [carried('a'), carried('b'), carried('c')]);
+    expect(await producer.depth('carried')).toBe(4);
+    expect(await producer.redis.zcard(`${prefix}:carried:prioritized`)).toBe(2);
+    expect(producer.seenDepth('carried')).toBe(4);
+    const looked = [carried('a'), job('alone'), job('b'), carried('d', 'e9-gone'), { ...carried('alone', 'e9-gone') }];
+    expect((await producer.missing('carried', looked)).map(({ messageId }) => messageId)).toEqual(['b', 'd']);
     await producer.close();
   });
 

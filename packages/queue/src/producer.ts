@@ -1,8 +1,8 @@
 import { type Logger, withDeadline } from '@backhaul/runtime';
-import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { RedisAddress } from './env.ts';
-import { addBatch, defineAddBatch } from './add-batch.ts';
+import { type BullEntry, addBatch, defineAddBatch } from './add-batch.ts';
+import { heldIn } from './held.ts';
 import { bullPriority, jobIdOf } from './job-id.ts';
 import { QueueUnavailable, failFast, whenReady } from './redis.ts';
 
@@ -14,28 +14,30 @@ export interface JobReference {
   /** Larger is more urgent. */
   readonly priority: number;
   readonly traceparent: string | null;
+  /** The envelope that it travels in; on its own if not given. See `seal`. */
+  readonly carrier?: string | null;
 }
 
-/** What a Bull job carries. The payload stays in Postgres: Redis then holds no message contents and stays small. */
-export interface JobData {
-  readonly messageId: string;
-  readonly traceparent?: string;
-}
+/** What a Bull job carries: one message, or an envelope's. The payloads stay in Postgres: Redis then holds no message contents and stays small. */
+export type JobData =
+  | { readonly messageId: string; readonly traceparent?: string; readonly messageIds?: undefined }
+  | { readonly messageIds: readonly string[]; readonly messageId?: undefined };
 
 /** Puts jobs into the Bull queues. */
 export interface Producer {
   readonly redis: Redis;
   /**
-   * Adds a batch in one round trip. A job that is in the queue already stays as it is.
+   * Adds a batch in one round trip: jobs with the same carrier as one Bull job,
+   * each other one on its own. A Bull job that is in the queue already stays as it is.
    * @throws {QueueUnavailable} within `timeoutMs` when Redis is away or full; some of the batch may have been added, adding it again is harmless
    */
   addBatch(queue: string, jobs: readonly JobReference[]): Promise<void>;
-  /** How many jobs wait in a queue: waiting, prioritised, delayed and active. */
+  /** How many messages a queue holds, waiting, delayed and active; an estimate above 64 Bull jobs, see `heldIn`. */
   depth(queue: string): Promise<number>;
   /** The depth as the latest `addBatch` found it, without asking Redis; undefined when that is more than 250 ms ago. */
   seenDepth(queue: string): number | undefined;
-  /** Of these message ids, the ones whose job is not in Redis. */
-  missing(queue: string, messageIds: readonly string[]): Promise<string[]>;
+  /** Of these, the ones that have neither a Bull job of their own in Redis nor one that carries them. */
+  missing<Job extends Pick<JobReference, 'messageId' | 'carrier'>>(queue: string, jobs: readonly Job[]): Promise<Job[]>;
   /** Resolves when Redis answers. */
   ping(): Promise<void>;
   /** Resolves when Redis takes writes: a full one, or a replica, answers a ping all the same. */
@@ -58,16 +60,6 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
   const redis = failFast(options.redis, options.log);
   defineAddBatch(redis);
   const seen = new Map<string, { depth: number; at: number }>();
-  const queues = new Map<string, Queue<JobData>>();
-  const queueOf = (name: string) => {
-    let queue = queues.get(name);
-    if (queue === undefined) {
-      queue = new Queue<JobData>(name, { connection: redis, prefix: options.prefix, skipVersionCheck: true, streams: { events: { maxLen: 1_000 } } });
-      queue.on('error', (error) => options.log.debug('queue error', { queue: name, error }));
-      queues.set(name, queue);
-    }
-    return queue;
-  };
   const attempt = async <Result>(what: string, work: () => Promise<Result>): Promise<Result> => {
     try {
       return await withDeadline(what, timeoutMs, work());
@@ -85,40 +77,69 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
     redis,
     async addBatch(queue, jobs) {
       if (jobs.length === 0) return;
-      const entries = jobs.map(({ messageId, name, priority, traceparent }) => ({
-        id: jobIdOf(messageId),
-        name,
-        data: JSON.stringify(traceparent === null ? { messageId } : { messageId, traceparent }),
-        priority: bullPriority(priority),
-      }));
+      const entries = toEntries(jobs);
       const { depth } = await attempt('adding jobs', () => addBatch(redis, options.prefix, queue, entries));
       seen.set(queue, { depth, at: Date.now() });
     },
     depth: (queue) =>
       attempt('counting jobs', async () => {
-        const counts = await queueOf(queue).getJobCounts('waiting', 'active', 'prioritized', 'delayed');
-        return Object.values(counts).reduce((sum, count) => sum + count, 0);
+        const { waiting, active, delayed } = await heldIn(redis, options.prefix, queue);
+        return waiting + active + delayed;
       }),
     seenDepth(queue) {
       const latest = seen.get(queue);
       return latest !== undefined && Date.now() - latest.at <= 250 ? latest.depth : undefined;
     },
-    missing: (queue, messageIds) =>
+    missing: (queue, jobs) =>
       attempt('looking jobs up', async () => {
-        const pipeline = redis.pipeline();
-        for (const messageId of messageIds) pipeline.exists(`${options.prefix}:${queue}:${jobIdOf(messageId)}`);
-        const answers = (await pipeline.exec()) ?? [];
-        return messageIds.filter((_messageId, index) => {
-          const [error, found] = answers[index] ?? [];
-          if (error) throw error;
-          return found === 0;
-        });
+        const exist = async (ids: readonly string[]): Promise<ReadonlySet<string>> => {
+          if (ids.length === 0) return new Set();
+          const pipeline = redis.pipeline();
+          for (const id of ids) pipeline.exists(`${options.prefix}:${queue}:${id}`);
+          const answers = (await pipeline.exec()) ?? [];
+          return new Set(
+            ids.filter((_id, index) => {
+              const [error, found] = answers[index] ?? [];
+              if (error) throw error;
+              return found === 1;
+            }),
+          );
+        };
+        const carriers = await exist([...new Set(jobs.flatMap(({ carrier }) => carrier ?? []))]);
+        const uncarried = jobs.filter(({ carrier }) => carrier == null || !carriers.has(carrier));
+        const own = await exist(uncarried.map(({ messageId }) => jobIdOf(messageId)));
+        return uncarried.filter(({ messageId }) => !own.has(jobIdOf(messageId)));
       }),
     probe: () => attempt('probing', async () => void (await redis.set(`${options.prefix}:backhaul:probe`, '', 'PX', 1_000))),
     ping: () => attempt('ping', async () => void (await redis.ping())),
-    async close() {
-      await withDeadline('closing the queues', 2_000, Promise.all([...queues.values()].map((queue) => queue.close()))).catch(() => undefined);
+    close() {
       redis.disconnect();
+      return Promise.resolve();
     },
   };
+}
+
+/** One Bull job for each envelope and for each job without one. */
+function toEntries(jobs: readonly JobReference[]): BullEntry[] {
+  const entries: BullEntry[] = [];
+  const envelopes = new Map<string, JobReference[]>();
+  for (const job of jobs) {
+    const { messageId, name, priority, traceparent, carrier } = job;
+    if (carrier == null) {
+      const data: JobData = traceparent === null ? { messageId } : { messageId, traceparent };
+      entries.push({ id: jobIdOf(messageId), name, data: JSON.stringify(data), priority: bullPriority(priority) });
+      continue;
+    }
+    const together = envelopes.get(carrier);
+    if (together === undefined) envelopes.set(carrier, [job]);
+    else together.push(job);
+  }
+  for (const [id, together] of envelopes) {
+    // The sealed ones share name and priority; the first speaks for all.
+    const [first] = together;
+    if (first === undefined) continue;
+    const data: JobData = { messageIds: together.map(({ messageId }) => messageId) };
+    entries.push({ id, name: first.name, data: JSON.stringify(data), priority: bullPriority(first.priority) });
+  }
+  return entries;
 }

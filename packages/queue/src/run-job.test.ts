@@ -24,8 +24,12 @@ function setUp(work: Work, over: Partial<Run<null>> = {}) {
   const log: Logger = { ...silentLogger, error: (message) => void errors.push(message), child: () => log };
   const stop = new AbortController();
   const handlers = new Map([['test.work', { job: job as unknown as JobDefinition, handler: work as JobHandler<unknown, null> }]]);
-  const run = () =>
-    runJob<null>({ messageId: 'm1', worker: 'w', jobs: handlers, ports: null, ledger, log, signal: stop.signal, progress: () => undefined, ...over });
+  const run = () => {
+    const end = new AbortController();
+    if (stop.signal.aborted) end.abort(stop.signal.reason);
+    else stop.signal.addEventListener('abort', () => end.abort(stop.signal.reason), { once: true });
+    return runJob<null>({ messageId: 'm1', worker: 'w', jobs: handlers, ports: null, ledger, log, end, progress: () => undefined, ...over });
+  };
   return { ledger, run, stop, errors };
 }
 
@@ -202,7 +206,7 @@ describe('The record', () => {
     const work = vi.fn<Work>(() => Promise.resolve(done()));
     const { ledger, run } = setUp(work);
     ledger.away(1);
-    expect(await run()).toEqual({ status: 'again', delayMs: 3_000, because: 'postponed' });
+    expect(await run()).toEqual({ status: 'again', delayMs: 3_000, because: 'unrecorded' });
     expect(work).not.toHaveBeenCalled();
   });
 
@@ -220,7 +224,7 @@ describe('The record', () => {
       ledger.away(1_000);
       return Promise.resolve(done());
     });
-    expect(await ended(run())).toEqual({ status: 'again', delayMs: 3_000, because: 'postponed' });
+    expect(await ended(run())).toEqual({ status: 'again', delayMs: 3_000, because: 'unrecorded' });
     expect(ledger.of('m1')).toMatchObject({ status: 'active' });
   });
 

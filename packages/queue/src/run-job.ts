@@ -1,6 +1,6 @@
 import { type Logger, describeError, pause } from '@backhaul/runtime';
 import type { JobDefinition, JobHandler } from './define-job.ts';
-import type { JobLedger } from './ledger.ts';
+import type { JobLedger, RunClosings, StartedRun } from './ledger.ts';
 import { type Outcome, PermanentFailure, RetryLater, TimedOut } from './outcome.ts';
 import { nextDelayMs } from './retry.ts';
 
@@ -9,8 +9,8 @@ export type RunResult =
   | { readonly status: 'done' | 'skipped' }
   /** Closed as a dead letter. */
   | { readonly status: 'dead'; readonly reason: string; readonly error: Error }
-  /** To be run again after `delayMs`. */
-  | { readonly status: 'again'; readonly delayMs: number; readonly because: 'failed' | 'postponed' | 'handed_back' };
+  /** To be run again after `delayMs`. `unrecorded`: the record could not be told, so it does not know of the delay. */
+  | { readonly status: 'again'; readonly delayMs: number; readonly because: 'failed' | 'postponed' | 'handed_back' | 'unrecorded' };
 
 /** Why a run is asked to end early; the reason of the abort signal. */
 export class RunAborted extends Error {
@@ -26,16 +26,16 @@ export class RunAborted extends Error {
 /** One run of one job. */
 export interface Run<Ports> {
   readonly messageId: string;
-  readonly worker: string;
   readonly jobs: ReadonlyMap<string, { job: JobDefinition; handler: JobHandler<unknown, Ports> }>;
   readonly ports: Ports;
-  readonly ledger: JobLedger;
   readonly log: Logger;
-  /** Aborts when the run must end early; its reason is a RunAborted. */
-  readonly signal: AbortSignal;
+  /** This run's own. Aborted from outside, with a RunAborted, when the run must end early. */
+  readonly end: AbortController;
   progress(percent: number): void;
   /** Called once the ledger has opened the run. */
   started?(info: { job: JobDefinition; attempt: number; receivedAt: Date }): void;
+  /** One of many of its kind: its good end is worth a debug line only. */
+  readonly quiet?: boolean;
 }
 
 /** How long a job may be postponed in all. */
@@ -65,13 +65,13 @@ const WRITE_PATIENCE_MS = 20_000;
  * | throws anything else, or runs out of time | runs again by its retry policy, after the last try it is a dead letter `exhausted` |
  * | is aborted because the process stops | runs again at once, elsewhere; no try is used up |
  */
-export async function runJob<Ports>(run: Run<Ports>): Promise<RunResult> {
+export async function runJob<Ports>(run: Run<Ports> & { readonly worker: string; readonly ledger: JobLedger }): Promise<RunResult> {
   let opened;
   try {
     opened = await run.ledger.start(run.messageId, run.worker);
   } catch (error) {
     run.log.warn('the record cannot be reached, job postponed', { error });
-    return { status: 'again', delayMs: LEDGER_AWAY_DELAY_MS, because: 'postponed' };
+    return { status: 'again', delayMs: LEDGER_AWAY_DELAY_MS, because: 'unrecorded' };
   }
   if (opened.state !== 'started') {
     // Finished: it was added again after its work was done. Missing: pruned long ago, or the record was restored from
@@ -80,28 +80,34 @@ export async function runJob<Ports>(run: Run<Ports>): Promise<RunResult> {
     else run.log.info('nothing to run', { state: opened.state });
     return { status: 'skipped' };
   }
+  return runOpened(run, run.ledger, opened);
+}
+
+/** Runs a job whose run is open in the ledger already; the rest is as in `runJob`. */
+export async function runOpened<Ports>(run: Run<Ports>, ledger: RunClosings, opened: StartedRun): Promise<RunResult> {
   const { name, attempt, failures } = opened;
   const log = run.log.child({ job: name, attempt });
+  const close = (closing: Closing) => closeRun(ledger, run.messageId, log, attempt, closing);
   const known = run.jobs.get(name);
   if (known === undefined) {
     const failure = new PermanentFailure('unknown_job', `this worker has no handler for ${name}`);
-    return close(run, log, attempt, { status: 'dead', reason: failure.code, error: failure });
+    return close({ status: 'dead', reason: failure.code, error: failure });
   }
   const { job, handler } = known;
   run.started?.({ job, attempt, receivedAt: opened.receivedAt });
   const payload = job.payload.safeParse(opened.payload);
   if (!payload.success) {
     const failure = new PermanentFailure('payload', payload.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '));
-    return close(run, log, attempt, { status: 'dead', reason: failure.code, error: failure });
+    return close({ status: 'dead', reason: failure.code, error: failure });
   }
   const startedAt = performance.now();
   try {
     const lastTry = nextDelayMs(job.retry, failures + 1) === undefined;
     const outcome = await callHandler(run, job, handler, payload.data, { attempt, lastTry }, log);
-    log.info('job finished', { status: outcome.status, runMs: Math.round(performance.now() - startedAt) });
-    return await close(run, log, attempt, { status: outcome.status, outcome });
+    log[run.quiet === true ? 'debug' : 'info']('job finished', { status: outcome.status, runMs: Math.round(performance.now() - startedAt) });
+    return await close({ status: outcome.status, outcome });
   } catch (error) {
-    return close(run, log, attempt, judge(error, job, opened));
+    return close(judge(error, job, opened));
   }
 }
 
@@ -143,10 +149,9 @@ async function callHandler<Ports>(
   log: Logger,
 ): Promise<Outcome> {
   // The lock was lost, or the stop began, while the run was being opened.
-  if (run.signal.aborted) throw run.signal.reason;
-  const limit = new AbortController();
-  const timer = setTimeout(() => limit.abort(new TimedOut(job.timeoutMs)), job.timeoutMs);
-  const signal = AbortSignal.any([limit.signal, run.signal]);
+  const { signal } = run.end;
+  if (signal.aborted) throw signal.reason;
+  const timer = setTimeout(() => run.end.abort(new TimedOut(job.timeoutMs)), job.timeoutMs);
   let giveUp: NodeJS.Timeout | undefined;
   let over = false;
   const ignored = new Promise<never>((_resolve, reject) => {
@@ -173,11 +178,11 @@ async function callHandler<Ports>(
 }
 
 /** Writes the end of the run down, patiently: the work is done, and a re-run is the dearer way to note it. */
-async function close<Ports>(run: Run<Ports>, log: Logger, attempt: number, closing: Closing): Promise<RunResult> {
+async function closeRun(ledger: RunClosings, messageId: string, log: Logger, attempt: number, closing: Closing): Promise<RunResult> {
   const deadline = Date.now() + WRITE_PATIENCE_MS;
   for (let delayMs = 100; ; delayMs = Math.min(2_000, delayMs * 2)) {
     try {
-      const mine = await write(run, attempt, closing);
+      const mine = await write(ledger, messageId, attempt, closing);
       if (mine) break;
       // What this run would do to the queue's job is the later run's to do, and its dead letter does not exist.
       log.warn('the run was superseded, its end is not recorded', { status: closing.status });
@@ -185,7 +190,7 @@ async function close<Ports>(run: Run<Ports>, log: Logger, attempt: number, closi
     } catch (error) {
       if (Date.now() + delayMs > deadline) {
         log.error('the end of the run could not be recorded, the job will run again', { status: closing.status, error });
-        return { status: 'again', delayMs: LEDGER_AWAY_DELAY_MS, because: 'postponed' };
+        return { status: 'again', delayMs: LEDGER_AWAY_DELAY_MS, because: 'unrecorded' };
       }
       await pause(delayMs);
     }
@@ -203,8 +208,7 @@ async function close<Ports>(run: Run<Ports>, log: Logger, attempt: number, closi
   }
 }
 
-function write<Ports>(run: Run<Ports>, attempt: number, closing: Closing): Promise<boolean> {
-  const { ledger, messageId } = run;
+function write(ledger: RunClosings, messageId: string, attempt: number, closing: Closing): Promise<boolean> {
   switch (closing.status) {
     case 'done':
     case 'skipped': {

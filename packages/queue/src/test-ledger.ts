@@ -1,9 +1,10 @@
-import type { JobLedger, LedgerError } from './ledger.ts';
+import type { JobLedger, LedgerError, RunClosings, StartedRun } from './ledger.ts';
 
 /** One job in a `memoryLedger`. */
 export interface MemoryJob {
   name: string;
   payload: unknown;
+  carrier: string | null;
   status: string;
   attempts: number;
   failures: number;
@@ -16,11 +17,13 @@ export interface MemoryJob {
 
 /** For tests: the record of jobs in memory, with the fencing of the one in Postgres, which can be away for a while. */
 export interface MemoryLedger extends JobLedger {
-  record(job: { messageId: string; name: string; payload: unknown }): void;
+  record(job: { messageId: string; name: string; payload: unknown; carrier?: string | null }): void;
   of(messageId: string): MemoryJob;
   /** The next calls fail. */
   away(calls: number): void;
 }
+
+const OPEN = new Set(['queued', 'active', 'retrying']);
 
 /** Makes one. */
 export function memoryLedger(): MemoryLedger {
@@ -33,15 +36,15 @@ export function memoryLedger(): MemoryLedger {
       return Promise.reject(new Error('the record is away'));
     }
     const job = jobs.get(messageId);
-    const open = job !== undefined && ['queued', 'active', 'retrying'].includes(job.status) && (attempt === undefined || job.attempts === attempt);
+    const open = job !== undefined && OPEN.has(job.status) && (attempt === undefined || job.attempts === attempt);
     if (open) Object.assign(job, fields);
     return Promise.resolve(open);
   }
   const failuresOf = (messageId: string) => jobs.get(messageId)?.failures ?? 0;
 
   return {
-    record: ({ messageId, name, payload }) =>
-      void jobs.set(messageId, { name, payload, status: 'queued', attempts: 0, failures: 0, result: undefined, reason: undefined }),
+    record: ({ messageId, name, payload, carrier = null }) =>
+      void jobs.set(messageId, { name, payload, carrier, status: 'queued', attempts: 0, failures: 0, result: undefined, reason: undefined }),
     of(messageId) {
       const job = jobs.get(messageId);
       if (job === undefined) throw new Error(`no job ${messageId}`);
@@ -55,19 +58,36 @@ export function memoryLedger(): MemoryLedger {
       const opened = await change(messageId, undefined, { status: 'active', attempts: (job?.attempts ?? 0) + 1 });
       if (job === undefined) return { state: 'missing' };
       if (!opened) return { state: 'finished' };
-      return {
-        state: 'started',
-        name: job.name,
-        payload: job.payload,
-        attempt: job.attempts,
-        failures: job.failures,
-        receivedAt: new Date(),
-        firstStartedAt: job.firstStartedAt ?? new Date(),
-      };
+      return started(job, job.attempts);
     },
-    finish: (messageId, attempt, { status, result }) => change(messageId, attempt, { status, result }),
-    retry: (messageId, attempt, { error, delayMs }) => change(messageId, attempt, { status: 'retrying', failures: failuresOf(messageId) + 1, error, delayMs }),
-    postpone: (messageId, attempt, { delayMs }) => change(messageId, attempt, { status: 'retrying', delayMs }),
-    bury: (messageId, attempt, { reason, error }) => change(messageId, attempt, { status: 'dead', failures: failuresOf(messageId) + 1, reason, error }),
+    async startCarried(messageIds, carrier) {
+      if (failing > 0) {
+        failing -= 1;
+        throw new Error('the record is away');
+      }
+      const carried = messageIds.flatMap((messageId) => {
+        const job = jobs.get(messageId);
+        return job !== undefined && job.carrier === carrier && OPEN.has(job.status) ? [[messageId, started(job, job.attempts + 1)] as const] : [];
+      });
+      return Promise.resolve({ jobs: new Map(carried), closings: closings(1) });
+    },
+    ...closings(0),
   };
+
+  function started({ name, payload, failures, firstStartedAt }: MemoryJob, attempt: number): StartedRun {
+    return { state: 'started', name, payload, attempt, failures, receivedAt: new Date(), firstStartedAt: firstStartedAt ?? new Date() };
+  }
+
+  /** @param unwritten starts that are not on record yet */
+  function closings(unwritten: 0 | 1): RunClosings {
+    const close = (messageId: string, attempt: number | undefined, fields: Partial<MemoryJob>) =>
+      change(messageId, attempt === undefined ? undefined : attempt - unwritten, { ...fields, ...(attempt === undefined ? {} : { attempts: attempt }) });
+    return {
+      finish: (messageId, attempt, { status, result }) => close(messageId, attempt, { status, result }),
+      retry: (messageId, attempt, { error, delayMs }) =>
+        close(messageId, attempt, { status: 'retrying', failures: failuresOf(messageId) + 1, error, delayMs, carrier: null }),
+      postpone: (messageId, attempt, { delayMs }) => close(messageId, attempt, { status: 'retrying', delayMs, ...(delayMs > 0 ? { carrier: null } : {}) }),
+      bury: (messageId, attempt, { reason, error }) => close(messageId, attempt, { status: 'dead', failures: failuresOf(messageId) + 1, reason, error }),
+    };
+  }
 }

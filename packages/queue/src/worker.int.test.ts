@@ -82,7 +82,7 @@ describe('Jobs', () => {
     await add('m1');
     await status('m1', 'done');
     await gone();
-    expect(await producer.missing('work', ['m1'])).toEqual(['m1']);
+    expect(await producer.missing('work', [{ messageId: 'm1' }])).toHaveLength(1);
     await add('m1');
     await status('m1', 'done');
   });
@@ -103,7 +103,7 @@ describe('Jobs', () => {
     expect(waits[0]).toBeGreaterThanOrEqual(99);
     expect(waits[1]).toBeGreaterThanOrEqual(199);
     expect(ledger.of('m1')).toMatchObject({ reason: 'exhausted', failures: 3, attempts: 3 });
-    expect(await producer.missing('work', ['m1'])).toEqual(['m1']);
+    expect(await producer.missing('work', [{ messageId: 'm1' }])).toHaveLength(1);
   });
 
   test('that cannot succeed are dead at once, and the next one runs', async () => {
@@ -180,10 +180,91 @@ describe('Jobs', () => {
   });
 });
 
+describe('An envelope', () => {
+  const seal = async (...messageIds: string[]) => {
+    const carrier = `e${messageIds.length}-${messageIds.join('')}`;
+    for (const messageId of messageIds) ledger.record({ messageId, name: testJob.name, payload: { n: 1 }, carrier });
+    await producer.addBatch(
+      'work',
+      messageIds.map((messageId) => ({ messageId, name: testJob.name, priority: 1, traceparent: null, carrier })),
+    );
+  };
+
+  test('runs its jobs side by side; one that fails runs again alone, and no neighbour twice', async () => {
+    const ran: string[] = [];
+    await work({
+      work: (_payload, { messageId }) => {
+        ran.push(messageId);
+        if (messageId === 'bad' && ran.filter((id) => id === 'bad').length < 3) return Promise.reject(new Error('broken'));
+        if (messageId === 'worse') return Promise.reject(new PermanentFailure('rejected', 'no'));
+        return Promise.resolve(done());
+      },
+    });
+    await seal('a', 'bad', 'worse', 'b');
+    await status('bad', 'done');
+    await gone();
+    expect(ran.toSorted()).toEqual(['a', 'b', 'bad', 'bad', 'bad', 'worse']);
+    expect(ledger.of('worse')).toMatchObject({ status: 'dead', reason: 'rejected' });
+    expect(ledger.of('bad')).toMatchObject({ failures: 2, attempts: 3 });
+  });
+
+  test('waits while the record is away, and runs when it is back', async () => {
+    await work({ work: () => Promise.resolve(done()) });
+    ledger.away(1);
+    await seal('a', 'b');
+    await status('b', 'done');
+    expect(ledger.of('a')).toMatchObject({ status: 'done', attempts: 1 });
+  });
+
+  test('is handed back for what is not done when the grace of a stop is over; the next worker does only that', async () => {
+    const ran: string[] = [];
+    const first = await work({
+      graceMs: 100,
+      work: (_payload, { messageId, signal }) => {
+        ran.push(messageId);
+        if (messageId === 'a') return Promise.resolve(done());
+        return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }));
+      },
+    });
+    await seal('a', 'b');
+    await status('a', 'done');
+    workers.splice(workers.indexOf(first), 1);
+    await first.close();
+    await work({
+      work: (_payload, { messageId }) => {
+        ran.push(messageId);
+        return Promise.resolve(done());
+      },
+    });
+    await status('b', 'done');
+    await gone();
+    expect(ran).toEqual(['a', 'b', 'b']);
+    expect(ledger.of('b')).toMatchObject({ failures: 0, attempts: 2 });
+  });
+
+  test('runs no more of a job at once than that job allows', async () => {
+    let running = 0;
+    let most = 0;
+    await work({
+      job: { atOnce: 3 },
+      work: async () => {
+        most = Math.max(most, ++running);
+        await pause(5);
+        running -= 1;
+        return done();
+      },
+    });
+    await seal(...Array.from({ length: 12 }, (_, index) => `m${index}`));
+    await status('m11', 'done');
+    await gone();
+    expect(most).toBe(3);
+  });
+});
+
 describe('A worker that is killed', () => {
   /** Starts a worker process that takes `messageId`, and kills it then. */
-  async function crash(messageId: string): Promise<void> {
-    const child = spawn(process.execPath, [fixture, JSON.stringify({ redisUrl, prefix, messageIds: [messageId] })], { stdio: ['ignore', 'pipe', 'inherit'] });
+  async function crash(messageId: string, messageIds = [messageId], carrier: string | null = null): Promise<void> {
+    const child = spawn(process.execPath, [fixture, JSON.stringify({ redisUrl, prefix, messageIds, carrier })], { stdio: ['ignore', 'pipe', 'inherit'] });
     children.push(child);
     await new Promise<void>((resolve, reject) => {
       let output = '';
@@ -205,6 +286,37 @@ describe('A worker that is killed', () => {
     await gone();
   });
 
+  test('again and again by one message of an envelope: that one alone is a dead letter `stalled`, its neighbours are done', async () => {
+    // The two that are killed have a record of their own, as their memory is; what they do to it dies with them.
+    const carrier = 'e3-killer';
+    const ids = ['m1', 'm2', 'm3'];
+    for (const messageId of ids) ledger.record({ messageId, name: testJob.name, payload: { n: 1 }, carrier });
+    await producer.addBatch(
+      'work',
+      ids.map((messageId) => ({ messageId, name: testJob.name, priority: 1, traceparent: null, carrier })),
+    );
+    await crash('m2', ids, carrier);
+    await crash('m2', ids, carrier);
+    // Given up as an envelope, its messages run alone; the one that kills does so again, until it is given up as well.
+    const split = await work({
+      graceMs: 0,
+      concurrency: 3,
+      work: (_payload, { messageId }) => (messageId === 'm2' ? new Promise(() => undefined) : Promise.resolve(done())),
+    });
+    await status('m1', 'done');
+    await status('m3', 'done');
+    workers.splice(workers.indexOf(split), 1);
+    await split.close();
+    expect(ledger.of('m2').status).not.toBe('done');
+    expect(await producer.missing('work', [{ messageId: 'm2' }])).toEqual([]);
+    await crash('m2');
+    await crash('m2');
+    await work({ work: () => Promise.resolve(done()) });
+    await status('m2', 'dead');
+    expect(ledger.of('m2')).toMatchObject({ reason: 'stalled' });
+    await gone();
+  }, 40_000);
+
   test('again and again by the same job: the job is a dead letter `stalled`, and the others run (A-05, A-06)', async () => {
     await add('m1');
     await crash('m1');
@@ -215,7 +327,7 @@ describe('A worker that is killed', () => {
     await status('m1', 'dead');
     expect(ledger.of('m1')).toMatchObject({ reason: 'stalled', error: { code: 'stalled' } });
     await gone();
-    expect(await producer.missing('work', ['m1'])).toEqual(['m1']);
+    expect(await producer.missing('work', [{ messageId: 'm1' }])).toHaveLength(1);
   }, 30_000);
 });
 

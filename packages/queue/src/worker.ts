@@ -1,14 +1,17 @@
 import { hostname } from 'node:os';
 import { type Closeable, type HealthServer, type Logger, type Metrics, pause, withDeadline } from '@backhaul/runtime';
-import { DelayedError, type Job, UnrecoverableError, Worker } from 'bullmq';
+import { DelayedError, type Job, Queue, UnrecoverableError, Worker } from 'bullmq';
+import pLimit, { type LimitFunction } from 'p-limit';
 import type { HandlersFor, JobDefinition, JobHandler, ListedJob, QueueDefinition } from './define-job.ts';
 import type { RedisAddress } from './env.ts';
 import { createInspector } from './inspect.ts';
+import { jobIdOf } from './job-id.ts';
 import type { JobLedger } from './ledger.ts';
 import { createPace } from './pace.ts';
 import type { JobData } from './producer.ts';
 import { assertSafe, failFast, patient, whenReady } from './redis.ts';
-import { RunAborted, runJob } from './run-job.ts';
+import { runEnvelope } from './run-envelope.ts';
+import { type Run, RunAborted, type RunResult, runJob, runOpened } from './run-job.ts';
 import { createWatchdog } from './watchdog.ts';
 
 /** How a worker is started. */
@@ -30,6 +33,15 @@ export interface WorkerOptions<Jobs extends readonly ListedJob[], Ports> {
   readonly http: HealthServer;
 }
 
+type BullJob = Job<JobData>;
+
+/** A message's job that runs now, alone or in an envelope. */
+interface RunningJob {
+  /** The Bull job's id. */
+  readonly jobId: string;
+  readonly end: AbortController;
+}
+
 /** How long BullMQ may take to close once no job runs. */
 const CLOSE_PATIENCE_MS = 3_000;
 
@@ -46,10 +58,13 @@ const CLOSE_PATIENCE_MS = 3_000;
 export async function startWorker<const Jobs extends readonly ListedJob[], Ports>(options: WorkerOptions<Jobs, Ports>): Promise<Closeable> {
   const { queue, ledger, log, metrics, http } = options;
   const runners = new Map<string, { job: JobDefinition; handler: JobHandler<unknown, Ports> }>();
+  const limits = new Map<string, LimitFunction>();
   for (const job of options.jobs) {
     // The pair is sound by HandlersFor; a heterogeneous map cannot say so.
     const handler = (options.handlers as Record<string, unknown>)[job.name] as JobHandler<unknown, Ports>;
-    runners.set(job.name, { job: job as unknown as JobDefinition, handler });
+    const definition = job as unknown as JobDefinition;
+    runners.set(job.name, { job: definition, handler });
+    if (definition.atOnce !== undefined) limits.set(job.name, pLimit(definition.atOnce));
   }
   const concurrency = options.concurrency ?? queue.concurrency;
 
@@ -67,67 +82,94 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
   const deadLetters = metrics.counter('dead_letter_total', 'Jobs that became dead letters', ['queue', 'name', 'reason_class']);
   const stalls = metrics.counter('job_stalled_total', 'Jobs whose worker died or lost its lock', ['queue']);
   const pace = createPace(probe, options.prefix, queue.name, concurrency, log);
-  const running = new Map<string, AbortController>();
+  const running = new Set<RunningJob>();
   const connection = patient(options.redis, log);
+  const own = new Queue<JobData>(queue.name, { connection: probe, prefix: options.prefix, skipVersionCheck: true });
+  own.on('error', (error) => log.debug('queue error', { queue: queue.name, error }));
+  const workerName = `${hostname()}:${process.pid}`;
   let closing = false;
+
+  /** What both kinds of run share: the slot, the abort, the metrics. */
+  async function runOne(bullJob: BullJob, messageId: string, run: (shared: Run<Ports>) => Promise<RunResult>): Promise<RunResult> {
+    const entry: RunningJob = { jobId: bullJob.id ?? '', end: new AbortController() };
+    running.add(entry);
+    const startedAt = performance.now();
+    let name = 'unknown';
+    try {
+      const { traceparent } = bullJob.data.messageIds === undefined ? bullJob.data : {};
+      const result = await run({
+        messageId,
+        jobs: runners,
+        ports: options.ports,
+        log: log.child({ queue: queue.name, jobId: entry.jobId, messageId, ...(traceparent === undefined ? {} : { traceparent }) }),
+        end: entry.end,
+        quiet: bullJob.data.messageIds !== undefined,
+        progress: throttledProgress(bullJob, log),
+        started(info) {
+          name = info.job.name;
+          if (info.attempt === 1) waitSeconds.observe({ queue: queue.name, name }, Math.max(0, (Date.now() - info.receivedAt.getTime()) / 1_000));
+        },
+      });
+      runSeconds.observe({ queue: queue.name, name, outcome: result.status }, (performance.now() - startedAt) / 1_000);
+      if (result.status === 'dead') {
+        const reasonClass = result.reason === 'exhausted' || result.reason === 'timeout' ? result.reason : 'permanent';
+        deadLetters.inc({ queue: queue.name, name, reason_class: reasonClass });
+      }
+      watchdog.alive();
+      return result;
+    } finally {
+      // What follows waits for Redis for as long as it is away, and a stop must not.
+      running.delete(entry);
+    }
+  }
+
+  /** Runs a Bull job; returns after how long it must run again, if it must. */
+  async function runBullJob(bullJob: BullJob): Promise<number | undefined> {
+    const { data, id = '' } = bullJob;
+    const startedAt = performance.now();
+    const observePace = () => pace.observe((performance.now() - startedAt) / (data.messageIds?.length ?? 1));
+    if (data.messageIds === undefined) {
+      const { messageId } = data;
+      const result = await runOne(bullJob, messageId, (run) => runJob({ ...run, worker: workerName, ledger }));
+      observePace();
+      // In BullMQ's eyes a dead letter has failed; the rest it need not know.
+      if (result.status === 'dead') throw new UnrecoverableError(result.reason);
+      return result.status === 'again' ? result.delayMs : undefined;
+    }
+    const againInMs = await runEnvelope({
+      id,
+      messageIds: data.messageIds,
+      worker: workerName,
+      ledger,
+      log: log.child({ queue: queue.name, jobId: id }),
+      runOne: (messageId, opened, closings) =>
+        runOne(bullJob, messageId, (run) => {
+          const limit = limits.get(opened.name);
+          const open = () => runOpened(run, closings, opened);
+          return limit === undefined ? open() : limit(open);
+        }),
+      addAlone: async (messageId, name, delayMs) => {
+        await own.add(name, { messageId }, { jobId: jobIdOf(messageId), delay: delayMs, priority: bullJob.priority });
+      },
+    });
+    observePace();
+    return againInMs;
+  }
 
   const worker = new Worker<JobData>(
     queue.name,
     async (bullJob, token, lockSignal) => {
-      const end = new AbortController();
       const jobId = bullJob.id ?? '';
-      running.set(jobId, end);
-      // After a lost lock this process may run the job again while the first run still ends: that entry is not this run's to remove.
-      const forget = () => {
-        if (running.get(jobId) === end) running.delete(jobId);
-      };
-      const onLockLost = () => end.abort(new RunAborted('lock_lost'));
+      const onLockLost = () => abort(jobId, 'lock_lost');
       lockSignal?.addEventListener('abort', onLockLost, { once: true });
-      const startedAt = performance.now();
-      let name = 'unknown';
       try {
-        const result = await runJob({
-          messageId: bullJob.data.messageId,
-          worker: `${hostname()}:${process.pid}`,
-          jobs: runners,
-          ports: options.ports,
-          ledger,
-          log: log.child({
-            queue: queue.name,
-            jobId,
-            messageId: bullJob.data.messageId,
-            ...(bullJob.data.traceparent === undefined ? {} : { traceparent: bullJob.data.traceparent }),
-          }),
-          signal: end.signal,
-          progress: throttledProgress(bullJob, log),
-          started(info) {
-            name = info.job.name;
-            if (info.attempt === 1) waitSeconds.observe({ queue: queue.name, name }, Math.max(0, (Date.now() - info.receivedAt.getTime()) / 1_000));
-          },
-        });
-        // What follows waits for Redis for as long as it is away, and a stop must not.
-        forget();
-        const tookMs = performance.now() - startedAt;
-        runSeconds.observe({ queue: queue.name, name, outcome: result.status }, tookMs / 1_000);
-        pace.observe(tookMs);
-        watchdog.alive();
-        if (result.status === 'again') {
-          // One road for every kind of "again": BullMQ's own retry counter starts from nothing after Redis was lost, the ledger's does not.
-          await bullJob.moveToDelayed(Date.now() + result.delayMs, token);
-          throw new DelayedError();
-        }
-        if (result.status === 'dead') {
-          deadLetters.inc({
-            queue: queue.name,
-            name,
-            reason_class: result.reason === 'exhausted' || result.reason === 'timeout' ? result.reason : 'permanent',
-          });
-          throw new UnrecoverableError(result.reason);
-        }
-        return null;
+        const againInMs = await runBullJob(bullJob);
+        if (againInMs === undefined) return null;
+        // One road for every kind of "again": BullMQ's own retry counter starts from nothing after Redis was lost, the ledger's does not.
+        await bullJob.moveToDelayed(Date.now() + againInMs, token);
+        throw new DelayedError();
       } finally {
         lockSignal?.removeEventListener('abort', onLockLost);
-        forget();
       }
     },
     {
@@ -151,31 +193,47 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
   });
   // BullMQ only reports a lost lock; the run would go on beside its successor.
   worker.on('lockRenewalFailed', (jobIds) => {
-    for (const jobId of jobIds) running.get(jobId)?.abort(new RunAborted('lock_lost'));
+    for (const jobId of jobIds) abort(jobId, 'lock_lost');
   });
   worker.on('failed', (bullJob, error) => {
     // Given up by BullMQ without a run of ours: it stalled too often. Everything else is in the ledger already.
     if (bullJob === undefined || !/stalled/.test(error.message)) return;
-    void buryStalled(bullJob.data.messageId, error);
+    const { data } = bullJob;
+    if (data.messageIds === undefined) void patiently('a stalled job could not be buried yet', () => buryStalled(data.messageId, error));
+    else void patiently('a stalled envelope could not be opened yet', () => splitStalled(bullJob, data.messageIds));
   });
 
-  async function buryStalled(messageId: string, error: Error): Promise<void> {
+  function abort(jobId: string, why: RunAborted['code']): void {
+    for (const entry of running) if (entry.jobId === jobId) entry.end.abort(new RunAborted(why));
+  }
+
+  async function patiently(what: string, work: () => Promise<void>): Promise<void> {
     for (let delayMs = 500; !closing; delayMs = Math.min(5_000, delayMs * 2)) {
       try {
-        const buried = await ledger.bury(messageId, undefined, {
-          reason: 'stalled',
-          error: { name: 'Stalled', code: 'stalled', message: `lost its worker more than ${queue.maxStalls} times: ${error.message}` },
-        });
-        if (buried) {
-          deadLetters.inc({ queue: queue.name, name: 'unknown', reason_class: 'stalled' });
-          log.error('job is a dead letter', { messageId, reason: 'stalled' });
-        }
+        await work();
         return;
-      } catch (failure) {
-        log.warn('a stalled job could not be buried yet', { messageId, error: failure });
+      } catch (error) {
+        log.warn(what, { error });
         await pause(delayMs);
       }
     }
+  }
+
+  /** One message of it kills its worker each time. Alone, only that one is given up. */
+  async function splitStalled(bullJob: BullJob, messageIds: readonly string[]): Promise<void> {
+    const { priority, name } = bullJob;
+    await own.addBulk(messageIds.map((messageId) => ({ name, data: { messageId }, opts: { jobId: jobIdOf(messageId), priority } })));
+    log.error('an envelope lost its worker too often, its messages run alone', { queue: queue.name, jobId: bullJob.id, messages: messageIds.length });
+  }
+
+  async function buryStalled(messageId: string, error: Error): Promise<void> {
+    const buried = await ledger.bury(messageId, undefined, {
+      reason: 'stalled',
+      error: { name: 'Stalled', code: 'stalled', message: `lost its worker more than ${queue.maxStalls} times: ${error.message}` },
+    });
+    if (!buried) return;
+    deadLetters.inc({ queue: queue.name, name: 'unknown', reason_class: 'stalled' });
+    log.error('job is a dead letter', { messageId, reason: 'stalled' });
   }
 
   const inspector = createInspector({ redis: probe, prefix: options.prefix, queues: [queue.name], log });
@@ -193,7 +251,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
         await closeWorker();
       } finally {
         await pace.stop();
-        await withDeadline('closing the inspector', 1_000, inspector.close()).catch(() => undefined);
+        await withDeadline('closing the queues', 1_000, Promise.all([inspector.close(), own.close()])).catch(() => undefined);
         probe.disconnect();
         connection.disconnect();
       }
@@ -223,15 +281,15 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
       }
       idleSince = undefined;
       if (Date.now() < handBackAt) continue;
-      const held = [...running.values()].filter((end) => !end.signal.aborted);
+      const held = [...running].filter(({ end }) => !end.signal.aborted);
       if (held.length > 0) log.warn('handing running jobs back', { running: held.length });
-      for (const end of held) end.abort(new RunAborted('stopping'));
+      for (const { end } of held) end.abort(new RunAborted('stopping'));
     }
   }
 }
 
 /** Passes progress on at most once a second; a failure is worth a debug line, never the job. */
-function throttledProgress(bullJob: Job<JobData>, log: Logger): (percent: number) => void {
+function throttledProgress(bullJob: BullJob, log: Logger): (percent: number) => void {
   let last = 0;
   return (percent) => {
     const now = Date.now();

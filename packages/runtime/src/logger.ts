@@ -92,14 +92,15 @@ function asText(value: unknown): string {
   }
 }
 
-function adapt(logger: winston.Logger): Logger {
+/** `bound`: what every line carries. A child is made for each run of each job, most of which log nothing: it must cost nothing. */
+function adapt(logger: winston.Logger, bound: LogFields = {}): Logger {
   const write = (level: string) => (message: string, fields?: LogFields) => {
+    if (!logger.isLevelEnabled(level)) return;
     // An Error has no enumerable fields: unadapted, `{ error }` would be logged as `{}` and the reason lost.
-    const plain =
-      fields === undefined
-        ? undefined
-        : Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, value instanceof Error ? describeError(value) : value]));
+    const plain = Object.fromEntries(
+      Object.entries({ ...bound, ...fields }).map(([key, value]) => [key, value instanceof Error ? describeError(value) : value]),
+    );
     logger.log(level, message, plain);
   };
-  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), child: (fields) => adapt(logger.child(fields)) };
+  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), child: (fields) => adapt(logger, { ...bound, ...fields }) };
 }

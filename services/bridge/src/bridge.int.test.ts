@@ -30,7 +30,10 @@ function bridge(enqueued: string[]) {
     jobOf: () => catalog.byRoutingKey.get(event.routingKey),
     jobs: createJobs(world.database),
     deadLetters: createDeadLetters(world.database),
-    producer: { addBatch: (_queue, jobs) => Promise.resolve(void enqueued.push(...jobs.map(({ messageId }) => messageId))) },
+    producer: {
+      addBatch: (_queue, jobs) => Promise.resolve(void enqueued.push(...jobs.map(({ messageId }) => messageId))),
+      missing: () => Promise.resolve([]),
+    },
     count: () => undefined,
     log: silentLogger,
     patienceMs: 2_000,

@@ -25,7 +25,7 @@ const job = defineJob({
 const decode = createDecoder({ events: [thing, other, orphan] });
 
 /** Postgres and Redis in memory, as the bridge sees them. */
-function world() {
+function world(envelope = 1) {
   const recorded = new Map<string, NewJob & { finished: boolean }>();
   const dead: PoisonMessage[] = [];
   const enqueued: JobReference[] = [];
@@ -48,13 +48,15 @@ function world() {
           batch.map((each): RecordOutcome => {
             const known = recorded.get(each.messageId);
             if (known === undefined) recorded.set(each.messageId, { ...each, finished: false });
-            else if (!known.bodyHash.equals(each.bodyHash)) return 'conflict';
-            return known?.finished === true ? 'finished' : 'open';
+            else if (!known.bodyHash.equals(each.bodyHash)) return { state: 'conflict' };
+            return known?.finished === true ? { state: 'finished' } : { state: 'open', carrier: (known ?? each).carrier ?? null };
           }),
         );
       },
     },
+    envelopeOf: () => envelope,
     producer: {
+      missing: (_queue, jobs) => Promise.resolve(jobs.filter(({ messageId }) => !enqueued.some((each) => each.messageId === messageId))),
       addBatch(_queue, jobs) {
         steps.push('enqueue');
         if (fails('redis')) return Promise.reject(new QueueUnavailable(new Error('away')));
@@ -143,6 +145,36 @@ describe('A batch', () => {
     expect(await verdict(handle([delivery('open'), delivery('finished'), delivery('new')]))).toBe('ack');
     expect(ids(enqueued)).toEqual(['open', 'new']);
     expect(counts.get('work.thing repeated')).toBe(1);
+  });
+
+  test('travels in envelopes of one kind and priority each; what is odd travels alone', async () => {
+    const { handle, recorded, enqueued } = world(3);
+    await verdict(handle([delivery('a'), delivery('b'), delivery('urgent', { n: 9 }), delivery('c'), delivery('d')]));
+    const carrier = recorded.get('a')?.carrier;
+    expect(carrier).toMatch(/^e3-/);
+    expect(enqueued.map((each) => [each.messageId, each.carrier])).toEqual([
+      ['a', carrier],
+      ['b', carrier],
+      ['urgent', null],
+      ['c', carrier],
+      ['d', null],
+    ]);
+  });
+
+  test('that comes again in other company: what its envelope carries already is not enqueued twice, what it lost is', async () => {
+    const { handle, recorded, enqueued, down } = world(3);
+    await verdict(handle([delivery('a'), delivery('b'), delivery('c')]));
+    // The next envelope is recorded and never reaches Redis: the bridge dies.
+    down.redis = 1_000;
+    await verdict(handle([delivery('d'), delivery('e')]));
+    down.redis = 0;
+    enqueued.splice(0, enqueued.length, ...enqueued);
+    const before = enqueued.length;
+    await verdict(handle([delivery('b'), delivery('c'), delivery('d'), delivery('new')]));
+    expect(enqueued.slice(before).map((each) => [each.messageId, each.carrier])).toEqual([
+      ['new', recorded.get('new')?.carrier ?? null],
+      ['d', null],
+    ]);
   });
 
   test('of several kinds counts each repeat under its own routing key', async () => {

@@ -1,7 +1,7 @@
 import type { BatchVerdict, Delivery } from '@backhaul/broker';
 import { type DeadLetters, DatabaseUnavailable, type Jobs, type NewJob, type PoisonMessage, sqlState } from '@backhaul/database';
 import type { DecodedEvent, PoisonedMessage, RawMessage } from '@backhaul/events';
-import { type JobDefinition, type Producer, QueueUnavailable } from '@backhaul/queue';
+import { type JobDefinition, type JobReference, type Producer, QueueUnavailable, seal } from '@backhaul/queue';
 import { type Logger, type Metrics, failpoint, pause } from '@backhaul/runtime';
 
 /** What the bridge of one queue needs. */
@@ -13,7 +13,9 @@ export interface BridgeOptions {
   readonly jobOf: (routingKey: string) => JobDefinition | undefined;
   readonly jobs: Pick<Jobs, 'record'>;
   readonly deadLetters: Pick<DeadLetters, 'poison'>;
-  readonly producer: Pick<Producer, 'addBatch'>;
+  readonly producer: Pick<Producer, 'addBatch' | 'missing'>;
+  /** How many jobs of this name may travel in one Bull job. Default: none together. */
+  readonly envelopeOf?: (name: string) => number;
   readonly count: BridgeCounter;
   readonly log: Logger;
   /** How long a batch is tried before it is given back. Default 10 s. */
@@ -22,6 +24,16 @@ export interface BridgeOptions {
 
 /** Counts what became of messages. */
 export type BridgeCounter = (routingKey: string, result: 'accepted' | 'repeated' | 'poison', count: number) => void;
+
+interface Candidate {
+  readonly delivery: Delivery;
+  readonly job: NewJob;
+}
+
+/** `carrier` is the one on record, which may be an earlier run's. */
+interface Recorded extends Candidate {
+  readonly carrier: string | null;
+}
 
 /** What is kept of a poisoned body. */
 const BODY_HEAD_BYTES = 8 * 1024;
@@ -37,26 +49,32 @@ const KEPT_WHOLE = new Set(['delivery_limit', 'unstorable', 'id_conflict', 'unkn
  * |---|---|
  * | decoding | delivered again |
  * | recording | delivered again, found recorded and open, enqueued; or the reconciler enqueues it |
- * | enqueueing | delivered again, found recorded; the queue knows the job id |
+ * | enqueueing | delivered again, found recorded; the queue knows the job's id, or its envelope's |
  *
  * While Postgres or Redis is away it tries again for `patienceMs`, then gives
  * the batch back.
  */
 export function createBridge(options: BridgeOptions): (batch: readonly Delivery[]) => Promise<BatchVerdict> {
   const patienceMs = options.patienceMs ?? 10_000;
+  const envelopeOf = options.envelopeOf ?? (() => 1);
 
   return async (batch) => {
-    const good: { delivery: Delivery; job: NewJob }[] = [];
+    const decodedJobs: { delivery: Delivery; job: NewJob }[] = [];
     const poison: PoisonMessage[] = [];
     for (const delivery of batch) {
       const decoded = options.decode(delivery);
       const definition = decoded.ok ? options.jobOf(delivery.routingKey) : undefined;
-      if (decoded.ok && definition !== undefined) good.push({ delivery, job: toJob(decoded, definition) });
+      if (decoded.ok && definition !== undefined) decodedJobs.push({ delivery, job: toJob(decoded, definition) });
       else
         poison.push(
           toPoison(options.queue, delivery, decoded.ok ? { ...decoded, reason: 'unknown_type', message: 'no job is defined for this event' } : decoded),
         );
     }
+    const sealed = seal(
+      decodedJobs.map(({ job }) => job),
+      envelopeOf,
+    );
+    const good = decodedJobs.map(({ delivery }, index) => ({ delivery, job: sealed[index] as NewJob }));
     failpoint('bridge.decoded');
 
     const deadline = Date.now() + patienceMs;
@@ -75,13 +93,10 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
     }
   };
 
-  async function settle(good: readonly { delivery: Delivery; job: NewJob }[], poison: readonly PoisonMessage[]): Promise<void> {
+  async function settle(good: readonly Candidate[], poison: readonly PoisonMessage[]): Promise<void> {
     const { recorded, repeated, refused } = await record(good);
     failpoint('bridge.recorded');
-    await options.producer.addBatch(
-      options.queue,
-      recorded.map(({ job }) => job),
-    );
+    await options.producer.addBatch(options.queue, await toEnqueue(recorded));
     failpoint('bridge.enqueued');
     const dead = [...poison, ...refused];
     if (dead.length > 0) {
@@ -95,11 +110,27 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
     for (const delivery of repeated) options.count(delivery.routingKey, 'repeated', 1);
   }
 
+  /**
+   * What was recorded now goes into its envelope. What an earlier run recorded
+   * in another one is in the queue already if that one got there; if not, it
+   * gets a Bull job of its own.
+   */
+  async function toEnqueue(recorded: readonly Recorded[]): Promise<JobReference[]> {
+    const [mine, others] = [
+      recorded.filter(({ job, carrier }) => (job.carrier ?? null) === carrier),
+      recorded.filter(({ job, carrier }) => (job.carrier ?? null) !== carrier),
+    ];
+    if (others.length === 0) return mine.map(({ job }) => job);
+    const missing = await options.producer.missing(
+      options.queue,
+      others.map(({ job, carrier }) => ({ ...job, carrier })),
+    );
+    return [...mine.map(({ job }) => job), ...missing.map((job) => ({ ...job, carrier: null }))];
+  }
+
   /** Records what is new; tells what to enqueue, and what must not be. */
-  async function record(
-    good: readonly { delivery: Delivery; job: NewJob }[],
-  ): Promise<{ recorded: { delivery: Delivery; job: NewJob }[]; repeated: Delivery[]; refused: PoisonMessage[] }> {
-    const recorded: { delivery: Delivery; job: NewJob }[] = [];
+  async function record(good: readonly Candidate[]): Promise<{ recorded: Recorded[]; repeated: Delivery[]; refused: PoisonMessage[] }> {
+    const recorded: Recorded[] = [];
     const repeated: Delivery[] = [];
     const refused: PoisonMessage[] = [];
     if (good.length === 0) return { recorded, repeated, refused };
@@ -130,9 +161,10 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
       };
     }
     good.forEach((entry, index) => {
-      switch (outcomes[index]) {
+      const outcome = outcomes[index];
+      switch (outcome?.state) {
         case 'open':
-          recorded.push(entry);
+          recorded.push({ ...entry, carrier: outcome.carrier });
           break;
         case 'conflict':
           refused.push(

@@ -31,6 +31,7 @@ await runService('bridge', { env: process.env, config: bridgeConfig }, async ({ 
   const deadLetters = createDeadLetters(database);
   const decode = createDecoder({ events, maxBodyBytes: config.BRIDGE_MAX_BODY_BYTES });
   const count = bridgeCounter(metrics, new Set(events.map((event) => event.routingKey)));
+  const envelopeOf = (name: string) => Math.min(config.BRIDGE_ENVELOPE_SIZE, catalog.byName.get(name)?.envelope ?? 1);
   const topology = {
     exchange: config.RABBITMQ_EXCHANGE,
     queuePrefix: config.RABBITMQ_QUEUE_PREFIX,
@@ -53,7 +54,7 @@ await runService('bridge', { env: process.env, config: bridgeConfig }, async ({ 
       consumeBatches({
         ...shared,
         queue: workQueue(topology, name),
-        handle: createBridge({ queue: name, decode, jobOf: (key) => catalog.byRoutingKey.get(key), jobs, deadLetters, producer, count, log }),
+        handle: createBridge({ queue: name, decode, jobOf: (key) => catalog.byRoutingKey.get(key), jobs, deadLetters, producer, envelopeOf, count, log }),
         pressure: createPressure(producer, name, config.BRIDGE_HIGH_WATER),
       }),
     ),
@@ -65,6 +66,7 @@ await runService('bridge', { env: process.env, config: bridgeConfig }, async ({ 
     startReconciler({
       jobs,
       producer,
+      envelopeOf,
       markerKey: `${config.QUEUE_PREFIX}:backhaul:marker`,
       intervalMs: config.BRIDGE_RECONCILE_INTERVAL_MS,
       idleMs: config.BRIDGE_RECONCILE_IDLE_MS,

@@ -6,17 +6,18 @@ import { createGate, createPressure } from './gate.ts';
 import { reconcile } from './reconcile.ts';
 
 /** The record and Redis in memory, as the reconciler sees them. */
-function world(open: readonly string[], inRedis: readonly string[]) {
+function world(open: readonly string[], inRedis: readonly string[], envelope = 1) {
   const jobs = new Map(
     open
       .toSorted()
       .map((messageId): [string, OpenJob] => [
         messageId,
-        { messageId, queue: messageId.startsWith('c') ? 'cleanup' : 'media', name: 'x', priority: 1, traceparent: null },
+        { messageId, queue: messageId.startsWith('c') ? 'cleanup' : 'media', name: 'x', priority: 1, traceparent: null, carrier: null },
       ]),
   );
   const redis = new Set(inRedis);
   const added: { queue: string; messageId: string }[] = [];
+  const carriers = new Map<string, string | null | undefined>();
   const finishedMeanwhile = new Set<string>();
   const state = { away: false };
   const run = (signal = new AbortController().signal) =>
@@ -24,22 +25,27 @@ function world(open: readonly string[], inRedis: readonly string[]) {
       {
         jobs: {
           idle: ({ after, limit }) => Promise.resolve([...jobs.values()].filter((job) => job.messageId > after).slice(0, limit)),
-          touchOpen: (ids) => Promise.resolve(new Set(ids.filter((id) => !finishedMeanwhile.has(id)))),
+          carry: (batch) => Promise.resolve(new Set(batch.map(({ messageId }) => messageId).filter((id) => !finishedMeanwhile.has(id)))),
         },
         producer: {
           redis: undefined as never,
-          missing: (_queue, ids) => (state.away ? Promise.reject(new Error('Redis is away')) : Promise.resolve(ids.filter((id) => !redis.has(id)))),
+          missing: (_queue, batch) =>
+            state.away ? Promise.reject(new Error('Redis is away')) : Promise.resolve(batch.filter(({ messageId }) => !redis.has(messageId))),
           addBatch: (queue, batch: readonly JobReference[]) => {
-            for (const { messageId } of batch) added.push({ queue, messageId });
+            for (const { messageId, carrier } of batch) {
+              added.push({ queue, messageId });
+              carriers.set(messageId, carrier);
+            }
             return Promise.resolve();
           },
         },
+        envelopeOf: () => envelope,
         onAdded: () => undefined,
       },
       30_000,
       signal,
     );
-  return { run, added, finishedMeanwhile, state };
+  return { run, added, carriers, finishedMeanwhile, state };
 }
 
 describe('Reconciling', () => {
@@ -51,6 +57,14 @@ describe('Reconciling', () => {
       { queue: 'cleanup', messageId: 'c1' },
       { queue: 'media', messageId: 'm3' },
     ]);
+  });
+
+  test('puts what was lost into new envelopes, and tells the record of them before Redis', async () => {
+    const { run, carriers } = world(['m1', 'm2', 'm3', 'm4'], ['m1'], 2);
+    expect(await run()).toBe(3);
+    expect(carriers.get('m2')).toMatch(/^e2-/);
+    expect(carriers.get('m3')).toBe(carriers.get('m2'));
+    expect(carriers.get('m4')).toBe(null);
   });
 
   test('walks all pages', async () => {

@@ -1,11 +1,13 @@
 import type { Jobs, OpenJob } from '@backhaul/database';
-import type { Producer } from '@backhaul/queue';
+import { type Producer, seal } from '@backhaul/queue';
 import { type Closeable, type Logger, pause } from '@backhaul/runtime';
 
 /** What the reconciler needs. */
 export interface ReconcilerOptions {
-  readonly jobs: Pick<Jobs, 'idle' | 'touchOpen'>;
+  readonly jobs: Pick<Jobs, 'idle' | 'carry'>;
   readonly producer: Pick<Producer, 'addBatch' | 'missing' | 'redis'>;
+  /** How many jobs of this name may travel in one Bull job. */
+  readonly envelopeOf: (name: string) => number;
   /** Key that marks this Redis as one whose jobs are known to be there. */
   readonly markerKey: string;
   readonly intervalMs: number;
@@ -54,8 +56,10 @@ export function startReconciler(options: ReconcilerOptions): Closeable {
   };
 }
 
+type Reconciling = Pick<ReconcilerOptions, 'jobs' | 'producer' | 'envelopeOf' | 'onAdded'>;
+
 /** One walk over the open jobs that nobody touched for `idleMs`. Returns how many were added again. */
-export async function reconcile(options: Pick<ReconcilerOptions, 'jobs' | 'producer' | 'onAdded'>, idleMs: number, signal: AbortSignal): Promise<number> {
+export async function reconcile(options: Reconciling, idleMs: number, signal: AbortSignal): Promise<number> {
   let added = 0;
   let after = '';
   while (!signal.aborted) {
@@ -68,15 +72,12 @@ export async function reconcile(options: Pick<ReconcilerOptions, 'jobs' | 'produ
   return added;
 }
 
-async function addMissing(options: Pick<ReconcilerOptions, 'jobs' | 'producer' | 'onAdded'>, queue: string, jobs: readonly OpenJob[]): Promise<number> {
-  const missing = await options.producer.missing(
-    queue,
-    jobs.map((job) => job.messageId),
-  );
+async function addMissing(options: Reconciling, queue: string, jobs: readonly OpenJob[]): Promise<number> {
+  const missing = seal(await options.producer.missing(queue, jobs), options.envelopeOf);
   if (missing.length === 0) return 0;
   // Some finished between the two looks: asking again keeps their jobs from being run for nothing.
-  const open = await options.jobs.touchOpen(missing);
-  const lost = jobs.filter((job) => open.has(job.messageId));
+  const open = await options.jobs.carry(missing);
+  const lost = missing.filter((job) => open.has(job.messageId));
   await options.producer.addBatch(queue, lost);
   options.onAdded(queue, lost.length);
   return lost.length;

@@ -139,7 +139,7 @@ test('a dead job that is tried again is open in the record and in its queue; a s
     log: silentLogger,
   });
   try {
-    expect(await producer.missing('media', ['dead-2', 'other'])).toEqual(['other']);
+    expect(await producer.missing('media', [{ messageId: 'dead-2' }, { messageId: 'other' }])).toEqual([{ messageId: 'other' }]);
   } finally {
     await producer.close();
   }

@@ -73,7 +73,7 @@ test('a fire is one row in the record and one job in the queue', async () => {
   expect(await rows('SELECT message_id, queue, name, status, payload FROM backhaul.jobs')).toEqual([
     { message_id: messageId, queue: 'cleanup', name: 'cleanup.expire-stories', status: 'queued', payload: { type: 'stories' } },
   ]);
-  expect(await producer.missing('cleanup', [messageId])).toEqual([]);
+  expect(await producer.missing('cleanup', [{ messageId }])).toEqual([]);
   expect(await producer.depth('cleanup')).toBe(before + 1);
 });
 

@@ -1,6 +1,7 @@
 import { type JobContext, type Outcome, PermanentFailure, RetryLater } from '@backhaul/queue/job';
 
-import { describeError, failpoint, pause } from '@backhaul/runtime';
+import { pause } from '@backhaul/runtime';
+import { attemptSend } from './attempt-send.ts';
 import { busy, failureOf, unknownDelivery } from './failures.ts';
 import { leaseMs, sendTimeoutMs } from './limits.ts';
 import type { Delivery, LookUp, NotificationPorts } from './ports.ts';
@@ -79,7 +80,7 @@ async function firstSend(context: JobContext<NotificationPorts>, message: Delive
     await effects.release(message.key, token);
     throw error;
   }
-  const delivery = await attemptSend(context, message, false);
+  const delivery = await attemptSend(context, message.send, false);
   switch (delivery.outcome) {
     case 'sent':
       return confirmed(context, message.key, token, delivery.providerId);
@@ -141,7 +142,7 @@ async function resend(context: JobContext<NotificationPorts>, message: DeliverOn
       break;
   }
   context.log.warn('sending once more: whether the first send was made is unknown', { key: message.key });
-  const delivery = await attemptSend(context, message, true);
+  const delivery = await attemptSend(context, message.send, true);
   switch (delivery.outcome) {
     case 'sent': {
       const delivered = await confirmed(context, message.key, token, delivery.providerId);
@@ -161,24 +162,6 @@ async function resend(context: JobContext<NotificationPorts>, message: DeliverOn
     default:
       await effects.release(resendKey, claim.token);
       throw failureOf(context, delivery);
-  }
-}
-
-async function attemptSend(context: JobContext<NotificationPorts>, message: DeliverOnce, again: boolean): Promise<Delivery> {
-  if (context.signal.aborted) return { outcome: 'unavailable', detail: 'the job was stopped before sending' };
-  const timeout = new AbortController();
-  const timer = setTimeout(() => timeout.abort(new Error(`the provider took longer than ${sendTimeoutMs} ms`)), sendTimeoutMs);
-  failpoint('notification.claimed');
-  try {
-    const delivery = await message.send(AbortSignal.any([context.signal, timeout.signal]), again);
-    failpoint('notification.sent');
-    return delivery;
-  } catch (error) {
-    // An adapter does not throw. If one does, nobody knows how far it came.
-    context.log.error('a provider adapter failed unexpectedly', { error });
-    return { outcome: 'ambiguous', detail: describeError(error).message };
-  } finally {
-    clearTimeout(timer);
   }
 }
 

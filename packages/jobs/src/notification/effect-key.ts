@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** The key of a send in the ledger: channel, message, and a digest of the address, which is nobody's business there. */
 export function effectKey(channel: string, messageId: string, address: string): string {
@@ -11,5 +11,5 @@ export function effectHash(key: string): string {
 }
 
 function digest(value: string): string {
-  return createHash('sha256').update(value).digest('hex');
+  return hash('sha256', value);
 }

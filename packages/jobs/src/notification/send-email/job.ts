@@ -10,6 +10,8 @@ export const sendEmail = defineJob({
   payload: notificationEmail.data,
   on: notificationEmail,
   priority: (payload) => (payload.urgent === true ? urgentPriority : 1),
+  envelope: 20,
+  atOnce: 10,
   timeoutMs,
   retry: standardRetry,
 });

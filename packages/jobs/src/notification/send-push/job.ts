@@ -10,6 +10,7 @@ export const sendPush = defineJob({
   payload: notificationPush.data,
   on: notificationPush,
   priority: (payload) => (payload.urgent === true ? urgentPriority : 3),
+  envelope: 200,
   timeoutMs,
   retry: standardRetry,
 });

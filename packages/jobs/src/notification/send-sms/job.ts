@@ -12,6 +12,8 @@ export const sendSms = defineJob({
   on: notificationSms,
   // A code is waited for by somebody who looks at a screen.
   priority: (payload) => ((payload.urgent ?? isCode(payload.class)) ? urgentPriority : 1),
+  envelope: 20,
+  atOnce: 10,
   timeoutMs,
   retry: standardRetry,
 });

@@ -1,0 +1,63 @@
+import { DatabaseUnavailable } from './database.ts';
+
+/** How the questions of one turn become one statement. */
+export interface GatherOptions<Item, Answer> {
+  /** Items per statement at most. */
+  readonly max: number;
+  /** Two items with the same key never share a statement: Postgres would change their row only once, and answer both. */
+  readonly keyOf: (item: Item) => string;
+  /** Answers all items, in their order. */
+  readonly run: (items: readonly Item[]) => Promise<readonly Answer[]>;
+}
+
+interface Waiting<Item, Answer> {
+  readonly item: Item;
+  resolve(answer: Answer): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * One statement for all that is asked in one turn of the event loop: callers
+ * ask one by one and get their own answer, Postgres commits once.
+ *
+ * Items share the round trip and nothing else. When the statement is refused,
+ * each is asked again alone, so that a value that Postgres will not take
+ * fails its own caller only. When Postgres is away all of them are told so.
+ */
+export function gather<Item, Answer>({ max, keyOf, run }: GatherOptions<Item, Answer>): (item: Item) => Promise<Answer> {
+  let waiting = new Map<string, Waiting<Item, Answer>>();
+  let timer: NodeJS.Immediate | undefined;
+
+  function flush(): void {
+    clearImmediate(timer);
+    timer = undefined;
+    // In one order everywhere: two processes that hold the same rows would otherwise wait for each other.
+    const batch = [...waiting.entries()].toSorted(([left], [right]) => (left < right ? -1 : 1)).map(([, entry]) => entry);
+    waiting = new Map();
+    void answer(batch);
+  }
+
+  async function answer(batch: readonly Waiting<Item, Answer>[]): Promise<void> {
+    try {
+      const answers = await run(batch.map(({ item }) => item));
+      if (answers.length !== batch.length) throw new Error(`${batch.length} items were asked about, ${answers.length} were answered`);
+      batch.forEach(({ resolve }, index) => resolve(answers[index] as Answer));
+    } catch (error) {
+      if (batch.length === 1 || error instanceof DatabaseUnavailable) {
+        for (const { reject } of batch) reject(error);
+        return;
+      }
+      // One after the other: a bad item must not make its neighbours take all connections at once.
+      for (const entry of batch) await answer([entry]);
+    }
+  }
+
+  return (item) =>
+    new Promise<Answer>((resolve, reject) => {
+      const key = keyOf(item);
+      if (waiting.has(key)) flush();
+      waiting.set(key, { item, resolve, reject });
+      if (waiting.size >= max) flush();
+      else timer ??= setImmediate(flush);
+    });
+}
