@@ -20,7 +20,7 @@ export const notificationWorkerConfig = z
     ...redisEnv,
     ...databaseEnv,
     ...workerEnv,
-    /** Notifications that one process sends at once. */
+    /** Bull jobs that one process works at once: envelopes of many notifications, or single ones. */
     NOTIFICATION_CONCURRENCY: concurrency(notification.concurrency),
 
     /** The Firebase project that pushes are sent for. */
