@@ -34,7 +34,7 @@ export async function createWorld(base: Readonly<Record<string, string>>, fakes:
     QUEUE_PREFIX: `flow_${id}`,
     NODE_ENV: 'test',
     // A dead worker's job is taken over within seconds instead of a minute.
-    WORKER_LOCK_DURATION_MS: '2000',
+    WORKER_LOCK_DURATION_MS: '4000',
     WORKER_STALLED_INTERVAL_MS: '1000',
     BRIDGE_RECONCILE_INTERVAL_MS: '2000',
     BRIDGE_RECONCILE_IDLE_MS: '2000',

@@ -62,7 +62,7 @@ if added > 0 then
     call('ZADD', marker, 0, '0')
   end
 end
-local counts = held(prefix)
+local counts = held(prefix, 64)
 return { added, counts[1] + counts[2] + counts[3] }
 `;
 

@@ -29,6 +29,12 @@ export interface JobDefinition<Name extends string = string, Payload = unknown> 
   readonly envelope?: number;
   /** How many of these one process runs at once, envelopes included; as many as come if not given. */
   readonly atOnce?: number;
+  /**
+   * What happens to a run whose worker was silent for so long that its Bull job was given to another. `end`, the
+   * default: it is aborted. `go_on`: for jobs that claim each effect before they make it; the other run finds it
+   * claimed, while an abort in the middle of a send would leave nobody knowing whether it was made.
+   */
+  readonly whenLockLost?: 'end' | 'go_on';
   /** The longest one try may take; the handler's signal aborts then. */
   readonly timeoutMs: number;
   readonly retry: RetryPolicy;

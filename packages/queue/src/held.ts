@@ -11,8 +11,8 @@ export interface Held {
 
 /**
  * Lua: how many messages the Bull jobs of a queue carry; see `messagesIn`.
- * Up to 64 Bull jobs in a state are counted one by one; beyond that a sample
- * of 64 stands for all, because this is asked after every batch.
+ * Up to `most` Bull jobs in a state are counted one by one; beyond that a
+ * sample of so many stands for all, so that Redis is never held up by it.
  */
 export const HELD_LUA = `
 local function messagesIn(ids)
@@ -24,22 +24,25 @@ local function estimate(count, ids)
   if #ids == 0 then return 0 end
   return math.floor(messagesIn(ids) * count / #ids + 0.5)
 end
-local function held(prefix)
+local function held(prefix, most)
   local wait, active = redis.call('LLEN', prefix .. 'wait'), redis.call('LLEN', prefix .. 'active')
   local prioritized, delayed = redis.call('ZCARD', prefix .. 'prioritized'), redis.call('ZCARD', prefix .. 'delayed')
   return {
-    estimate(wait, redis.call('LRANGE', prefix .. 'wait', 0, 63)) + estimate(prioritized, redis.call('ZRANDMEMBER', prefix .. 'prioritized', 64)),
-    estimate(active, redis.call('LRANGE', prefix .. 'active', 0, 63)),
-    estimate(delayed, redis.call('ZRANDMEMBER', prefix .. 'delayed', 64)),
+    estimate(wait, redis.call('LRANGE', prefix .. 'wait', 0, most - 1)) + estimate(prioritized, redis.call('ZRANDMEMBER', prefix .. 'prioritized', most)),
+    estimate(active, redis.call('LRANGE', prefix .. 'active', 0, most - 1)),
+    estimate(delayed, redis.call('ZRANDMEMBER', prefix .. 'delayed', most)),
   }
 end
 `;
 
+/** A queue of more Bull jobs than this is counted by a sample; it holds up to a million messages. */
+const COUNTED = 5_000;
+
 type WithHeld = Redis & { backhaulHeld(base: string): Promise<[waiting: number, active: number, delayed: number]> };
 
-/** Counts the messages in the queue `<prefix>:<queue>`; exact up to 64 Bull jobs in a state. */
+/** Counts the messages in the queue `<prefix>:<queue>`; exact up to 5,000 Bull jobs in a state. */
 export async function heldIn(redis: Redis, prefix: string, queue: string): Promise<Held> {
-  if (!('backhaulHeld' in redis)) redis.defineCommand('backhaulHeld', { numberOfKeys: 1, lua: `${HELD_LUA} return held(KEYS[1])` });
+  if (!('backhaulHeld' in redis)) redis.defineCommand('backhaulHeld', { numberOfKeys: 1, lua: `${HELD_LUA} return held(KEYS[1], ${COUNTED})` });
   const [waiting, active, delayed] = await (redis as WithHeld).backhaulHeld(`${prefix}:${queue}:`);
   return { waiting, active, delayed };
 }

@@ -8,7 +8,7 @@ import { paceKey } from './pace.ts';
 /** One queue at one moment. */
 export interface QueueFigures {
   readonly queue: string;
-  /** Messages whose job could start now; an estimate above 64 Bull jobs, see `heldIn`. */
+  /** Messages whose job could start now; an estimate above 5,000 Bull jobs, see `heldIn`. */
   readonly waiting: number;
   readonly active: number;
   /** Messages whose retry is not due yet. */

@@ -32,9 +32,9 @@ export interface Producer {
    * @throws {QueueUnavailable} within `timeoutMs` when Redis is away or full; some of the batch may have been added, adding it again is harmless
    */
   addBatch(queue: string, jobs: readonly JobReference[]): Promise<void>;
-  /** How many messages a queue holds, waiting, delayed and active; an estimate above 64 Bull jobs, see `heldIn`. */
+  /** How many messages a queue holds, waiting, delayed and active; an estimate above 5,000 Bull jobs, see `heldIn`. */
   depth(queue: string): Promise<number>;
-  /** The depth as the latest `addBatch` found it, without asking Redis; undefined when that is more than 250 ms ago. */
+  /** The depth as the latest `addBatch` estimated it, without asking Redis; undefined when that is more than 250 ms ago. */
   seenDepth(queue: string): number | undefined;
   /** Of these, the ones that have neither a Bull job of their own in Redis nor one that carries them. */
   missing<Job extends Pick<JobReference, 'messageId' | 'carrier'>>(queue: string, jobs: readonly Job[]): Promise<Job[]>;

@@ -26,7 +26,7 @@ export interface TestWorkerOptions {
   readonly ledger: JobLedger;
   readonly work: (payload: { n: number }, context: JobContext<null>) => Promise<Outcome>;
   readonly queue?: QueueDefinition;
-  readonly job?: Partial<Pick<JobDefinition, 'timeoutMs' | 'retry' | 'atOnce'>>;
+  readonly job?: Partial<Pick<JobDefinition, 'timeoutMs' | 'retry' | 'atOnce' | 'whenLockLost'>>;
   readonly concurrency?: number;
   readonly lockMs?: number;
   readonly graceMs?: number;

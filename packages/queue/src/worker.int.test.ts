@@ -261,6 +261,37 @@ describe('An envelope', () => {
   });
 });
 
+describe('A run whose lock was lost', () => {
+  test.each(['end', 'go_on'] as const)('does what its job says: %s', async (whenLockLost) => {
+    const reasons: unknown[] = [];
+    let finish: () => void = () => undefined;
+    await work({
+      job: { whenLockLost },
+      work: async (_payload, { signal, attempt }) => {
+        if (attempt > 1) return done({ by: 'another run' });
+        signal.addEventListener('abort', () => reasons.push((signal.reason as { code?: unknown }).code), { once: true });
+        await new Promise<void>((resolve, reject) => {
+          finish = resolve;
+          signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+        });
+        return done({ by: 'the first run' });
+      },
+    });
+    await add('m1');
+    await status('m1', 'active');
+    await eventually(async () => expect(await redis.keys(`${prefix}:work:*:lock`)).toHaveLength(1));
+    await redis.del(...(await redis.keys(`${prefix}:work:*:lock`)));
+    if (whenLockLost === 'end') await eventually(() => expect(reasons).toEqual(['lock_lost']));
+    else {
+      // Longer than it takes to notice: the lock is renewed twice in its time of one second.
+      await pause(1_200);
+      finish();
+      expect(reasons).toEqual([]);
+    }
+    await status('m1', 'done');
+  });
+});
+
 describe('A worker that is killed', () => {
   /** Starts a worker process that takes `messageId`, and kills it then. */
   async function crash(messageId: string, messageIds = [messageId], carrier: string | null = null): Promise<void> {

@@ -40,6 +40,8 @@ interface RunningJob {
   /** The Bull job's id. */
   readonly jobId: string;
   readonly end: AbortController;
+  /** Its job's wish. */
+  whenLockLost: 'end' | 'go_on';
 }
 
 /** How long BullMQ may take to close once no job runs. */
@@ -91,7 +93,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
 
   /** What both kinds of run share: the slot, the abort, the metrics. */
   async function runOne(bullJob: BullJob, messageId: string, run: (shared: Run<Ports>) => Promise<RunResult>): Promise<RunResult> {
-    const entry: RunningJob = { jobId: bullJob.id ?? '', end: new AbortController() };
+    const entry: RunningJob = { jobId: bullJob.id ?? '', end: new AbortController(), whenLockLost: 'end' };
     running.add(entry);
     const startedAt = performance.now();
     let name = 'unknown';
@@ -107,6 +109,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
         progress: throttledProgress(bullJob, log),
         started(info) {
           name = info.job.name;
+          entry.whenLockLost = info.job.whenLockLost ?? 'end';
           if (info.attempt === 1) waitSeconds.observe({ queue: queue.name, name }, Math.max(0, (Date.now() - info.receivedAt.getTime()) / 1_000));
         },
       });
@@ -160,7 +163,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
     queue.name,
     async (bullJob, token, lockSignal) => {
       const jobId = bullJob.id ?? '';
-      const onLockLost = () => abort(jobId, 'lock_lost');
+      const onLockLost = () => lockLost(jobId);
       lockSignal?.addEventListener('abort', onLockLost, { once: true });
       try {
         const againInMs = await runBullJob(bullJob);
@@ -193,7 +196,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
   });
   // BullMQ only reports a lost lock; the run would go on beside its successor.
   worker.on('lockRenewalFailed', (jobIds) => {
-    for (const jobId of jobIds) abort(jobId, 'lock_lost');
+    for (const jobId of jobIds) lockLost(jobId);
   });
   worker.on('failed', (bullJob, error) => {
     // Given up by BullMQ without a run of ours: it stalled too often. Everything else is in the ledger already.
@@ -203,8 +206,8 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
     else void patiently('a stalled envelope could not be opened yet', () => splitStalled(bullJob, data.messageIds));
   });
 
-  function abort(jobId: string, why: RunAborted['code']): void {
-    for (const entry of running) if (entry.jobId === jobId) entry.end.abort(new RunAborted(why));
+  function lockLost(jobId: string): void {
+    for (const entry of running) if (entry.jobId === jobId && entry.whenLockLost === 'end') entry.end.abort(new RunAborted('lock_lost'));
   }
 
   async function patiently(what: string, work: () => Promise<void>): Promise<void> {

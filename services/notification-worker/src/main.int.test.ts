@@ -34,7 +34,7 @@ async function startWorkerProcess(changes: Record<string, string> = {}, opsApiPo
     ...servers.stack.env,
     DATABASE_URL: testDatabase.url,
     QUEUE_PREFIX: prefix,
-    WORKER_LOCK_DURATION_MS: '1000',
+    WORKER_LOCK_DURATION_MS: '3000',
     WORKER_STALLED_INTERVAL_MS: '500',
     ...changes,
   };

@@ -12,6 +12,7 @@ export const sendEmail = defineJob({
   priority: (payload) => (payload.urgent === true ? urgentPriority : 1),
   envelope: 20,
   atOnce: 10,
+  whenLockLost: 'go_on',
   timeoutMs,
   retry: standardRetry,
 });

@@ -11,6 +11,7 @@ export const sendPush = defineJob({
   on: notificationPush,
   priority: (payload) => (payload.urgent === true ? urgentPriority : 3),
   envelope: 200,
+  whenLockLost: 'go_on',
   timeoutMs,
   retry: standardRetry,
 });

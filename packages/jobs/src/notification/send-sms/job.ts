@@ -14,6 +14,7 @@ export const sendSms = defineJob({
   priority: (payload) => ((payload.urgent ?? isCode(payload.class)) ? urgentPriority : 1),
   envelope: 20,
   atOnce: 10,
+  whenLockLost: 'go_on',
   timeoutMs,
   retry: standardRetry,
 });
