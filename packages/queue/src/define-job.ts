@@ -27,6 +27,8 @@ export interface JobDefinition<Name extends string = string, Payload = unknown> 
   readonly priority: number | ((payload: Payload) => number);
   /** How many of these may travel in one Bull job when they come in numbers; default 1. Their runs stay apart. For short jobs that wait for others. */
   readonly envelope?: number;
+  /** Payloads that make a job too large to share a Bull job. Default: none. */
+  readonly travelsAlone?: (payload: Payload) => boolean;
   /** How many of these one process runs at once, envelopes included; as many as come if not given. */
   readonly atOnce?: number;
   /**

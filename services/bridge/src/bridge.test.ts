@@ -19,6 +19,7 @@ const job = defineJob({
   payload,
   on: thing,
   priority: ({ n }) => n,
+  travelsAlone: ({ note }) => note === 'travels alone',
   timeoutMs: 1_000,
   retry: { attempts: 1, firstDelayMs: 1 },
 }) as unknown as JobDefinition;
@@ -158,6 +159,16 @@ describe('A batch', () => {
       ['urgent', null],
       ['c', carrier],
       ['d', null],
+    ]);
+  });
+
+  test('leaves what is too large to share out of the envelopes', async () => {
+    const { handle, enqueued } = world(3);
+    await verdict(handle([delivery('a'), delivery('large', { n: 1, note: 'travels alone' }), delivery('b')]));
+    expect(enqueued.map((each) => [each.messageId, typeof each.carrier])).toEqual([
+      ['a', 'string'],
+      ['large', 'undefined'],
+      ['b', 'string'],
     ]);
   });
 

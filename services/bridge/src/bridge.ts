@@ -59,22 +59,25 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
   const envelopeOf = options.envelopeOf ?? (() => 1);
 
   return async (batch) => {
-    const decodedJobs: { delivery: Delivery; job: NewJob }[] = [];
+    const decodedJobs: (Candidate & { readonly alone: boolean })[] = [];
     const poison: PoisonMessage[] = [];
     for (const delivery of batch) {
       const decoded = options.decode(delivery);
       const definition = decoded.ok ? options.jobOf(delivery.routingKey) : undefined;
-      if (decoded.ok && definition !== undefined) decodedJobs.push({ delivery, job: toJob(decoded, definition) });
-      else
+      if (decoded.ok && definition !== undefined) {
+        decodedJobs.push({ delivery, job: toJob(decoded, definition), alone: definition.travelsAlone?.(decoded.payload) ?? false });
+      } else
         poison.push(
           toPoison(options.queue, delivery, decoded.ok ? { ...decoded, reason: 'unknown_type', message: 'no job is defined for this event' } : decoded),
         );
     }
+    const shared = decodedJobs.filter(({ alone }) => !alone);
     const sealed = seal(
-      decodedJobs.map(({ job }) => job),
+      shared.map(({ job }) => job),
       envelopeOf,
     );
-    const good = decodedJobs.map(({ delivery }, index) => ({ delivery, job: sealed[index] as NewJob }));
+    const carried = new Map(shared.map(({ delivery }, index) => [delivery, sealed[index]]));
+    const good = decodedJobs.map(({ delivery, job }) => ({ delivery, job: carried.get(delivery) ?? job }));
     failpoint('bridge.decoded');
 
     const deadline = Date.now() + patienceMs;

@@ -12,7 +12,14 @@ function world(open: readonly string[], inRedis: readonly string[], envelope = 1
       .toSorted()
       .map((messageId): [string, OpenJob] => [
         messageId,
-        { messageId, queue: messageId.startsWith('c') ? 'cleanup' : 'media', name: 'x', priority: 1, traceparent: null, carrier: null },
+        {
+          messageId,
+          queue: messageId.startsWith('c') ? 'cleanup' : 'media',
+          name: 'x',
+          priority: 1,
+          traceparent: null,
+          carrier: messageId.startsWith('alone') ? null : 'e9-lost',
+        },
       ]),
   );
   const redis = new Set(inRedis);
@@ -60,11 +67,12 @@ describe('Reconciling', () => {
   });
 
   test('puts what was lost into new envelopes, and tells the record of them before Redis', async () => {
-    const { run, carriers } = world(['m1', 'm2', 'm3', 'm4'], ['m1'], 2);
-    expect(await run()).toBe(3);
+    const { run, carriers } = world(['m1', 'm2', 'm3', 'm4', 'alone1', 'alone2'], ['m1'], 2);
+    expect(await run()).toBe(5);
     expect(carriers.get('m2')).toMatch(/^e2-/);
     expect(carriers.get('m3')).toBe(carriers.get('m2'));
     expect(carriers.get('m4')).toBe(null);
+    expect([carriers.get('alone1'), carriers.get('alone2')]).toEqual([null, null]);
   });
 
   test('walks all pages', async () => {

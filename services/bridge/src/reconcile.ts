@@ -73,7 +73,14 @@ export async function reconcile(options: Reconciling, idleMs: number, signal: Ab
 }
 
 async function addMissing(options: Reconciling, queue: string, jobs: readonly OpenJob[]): Promise<number> {
-  const missing = seal(await options.producer.missing(queue, jobs), options.envelopeOf);
+  const missing = await options.producer.missing(queue, jobs).then((all) => [
+    ...seal(
+      all.filter(({ carrier }) => carrier !== null),
+      options.envelopeOf,
+    ),
+    // What travelled alone had a reason to: it was too large, or is being tried again.
+    ...all.filter(({ carrier }) => carrier === null),
+  ]);
   if (missing.length === 0) return 0;
   // Some finished between the two looks: asking again keeps their jobs from being run for nothing.
   const open = await options.jobs.carry(missing);

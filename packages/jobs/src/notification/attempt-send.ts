@@ -4,7 +4,11 @@ import { sendTimeoutMs } from './limits.ts';
 import type { Delivery, NotificationPorts } from './ports.ts';
 
 /** Makes one send within its time limit; whatever happens, the answer is a Delivery. */
-export async function attemptSend(context: JobContext<NotificationPorts>, send: (signal: AbortSignal, again: boolean) => Promise<Delivery>, again: boolean): Promise<Delivery> {
+export async function attemptSend(
+  context: JobContext<NotificationPorts>,
+  send: (signal: AbortSignal, again: boolean) => Promise<Delivery>,
+  again: boolean,
+): Promise<Delivery> {
   if (context.signal.aborted) return { outcome: 'unavailable', detail: 'the job was stopped before sending' };
   // Not AbortSignal.any: at thousands of sends a second that alone is a tenth of what a send costs.
   const end = new AbortController();

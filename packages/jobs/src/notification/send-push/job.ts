@@ -11,6 +11,8 @@ export const sendPush = defineJob({
   on: notificationPush,
   priority: (payload) => (payload.urgent === true ? urgentPriority : 3),
   envelope: 200,
+  // One to many people has hundreds of sends of its own under way.
+  travelsAlone: (payload) => payload.userIds !== undefined,
   whenLockLost: 'go_on',
   timeoutMs,
   retry: standardRetry,
