@@ -8,19 +8,17 @@ import { reconcile } from './reconcile.ts';
 /** The record and Redis in memory, as the reconciler sees them. */
 function world(open: readonly string[], inRedis: readonly string[], envelope = 1) {
   const jobs = new Map(
-    open
-      .toSorted()
-      .map((messageId): [string, OpenJob] => [
+    open.toSorted().map((messageId): [string, OpenJob] => [
+      messageId,
+      {
         messageId,
-        {
-          messageId,
-          queue: messageId.startsWith('c') ? 'cleanup' : 'media',
-          name: 'x',
-          priority: 1,
-          traceparent: null,
-          carrier: messageId.startsWith('alone') ? null : 'e9-lost',
-        },
-      ]),
+        queue: messageId.startsWith('c') ? 'cleanup' : 'media',
+        name: 'x',
+        priority: 1,
+        traceparent: null,
+        carrier: messageId.startsWith('alone') ? null : 'e9-lost',
+      },
+    ]),
   );
   const redis = new Set(inRedis);
   const added: { queue: string; messageId: string }[] = [];

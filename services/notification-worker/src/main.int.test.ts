@@ -225,7 +225,7 @@ test('in an envelope each push has its own end: gone, refused, put off, reset, l
     expect(waiting?.history.at(-1)).toMatchObject({ event: 'postponed', code: 'delivery_ambiguous' });
   }
   const sends = Map.groupBy(await servers.fakes.effects({ service: 'fcm', kind: 'push' }), ({ key }) => key);
-  for (const name of [...names.slice(5), 'later', 'lost']) expect(sends.get(name), name).toHaveLength(1);
+  for (const name of [...names.slice(5), 'later', 'lost']) expect([name, sends.get(name)?.length]).toEqual([name, 1]);
   expect([sends.get('gone'), sends.get('refused'), sends.get('reset')]).toEqual([undefined, undefined, undefined]);
   const fine = await createJobs(testDatabase.database).find(idOf('fine-7'));
   expect(fine).toMatchObject({ attempts: 1, failures: 0 });
