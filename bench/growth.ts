@@ -107,7 +107,7 @@ try {
       ...idleProcess(),
       queue: { ...notification, name: ourQueue(backlog) },
       jobs: notificationJobs,
-      handlers: { 'notification.send-push': handler, 'notification.send-email': handler, 'notification.send-sms': handler },
+      handlers: { 'notification.send-push': handler, 'notification.send-email': handler, 'notification.send-sms': handler, 'notification.withdraw': handler },
       ports: {},
       redis,
       prefix: 'bench',

@@ -51,7 +51,7 @@ try {
     ...idleProcess(),
     queue: notification,
     jobs: notificationJobs,
-    handlers: { 'notification.send-push': handler, 'notification.send-email': handler, 'notification.send-sms': handler },
+    handlers: { 'notification.send-push': handler, 'notification.send-email': handler, 'notification.send-sms': handler, 'notification.withdraw': handler },
     ports: {},
     redis: { host: url.hostname, port: Number(url.port) },
     prefix: stack.env['QUEUE_PREFIX'] ?? '',

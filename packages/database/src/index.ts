@@ -26,6 +26,7 @@ export { createJobs, recordJobs, type JobRow, type JobStatus, type Jobs, type Ne
 export { createPolicyFacts, type PolicyFacts, type PolicyRequest } from './policy-facts.ts';
 export { createPolicyState, type ChangePolicyState, type PolicyStateKey } from './policy-state.ts';
 export { createUserPolicy, type ChatMute, type Preference, type QuietHours, type UserPolicy } from './policy.ts';
+export { createWithdrawals, type Withdrawals } from './withdrawals.ts';
 export { SchemaMismatch, migrate, pendingMigrations } from './migrate.ts';
 export { MIN_RETENTION_MS, pruneFinished, type Pruned } from './prune.ts';
 export { adviseChatIndexes, checkChatTables, createChatTables } from './chat-schema.ts';

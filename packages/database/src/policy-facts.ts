@@ -79,7 +79,7 @@ function statement(withMessages: boolean): string {
   const messages = withMessages ? `LEFT JOIN messages msg ON msg.id = CASE WHEN a.g ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN a.g::uuid END` : '';
   return `SELECT j.received_at AS "receivedAt",
       EXISTS (SELECT 1 FROM backhaul.withdrawals w WHERE w.user_id = a.u AND w.chat_id IN ('', a.h) AND w.chat_message_id IN ('', a.g)
-        AND (w.chat_message_id <> '' OR j.received_at <= w.withdrawn_at)) AS withdrawn,
+        AND (w.chat_message_id <> '' OR j.received_at <= w.withdrawn_at) AND (w.reason <> 'logged_out' OR a.c = 'push')) AS withdrawn,
       (SELECT p.enabled FROM backhaul.notification_preferences p WHERE p.user_id = a.u AND p.channel = a.c AND p.category IN (a.k, 'all')
         ORDER BY p.category = 'all' LIMIT 1) AS enabled,
       EXISTS (SELECT 1 FROM backhaul.blocked_users b WHERE b.user_id = a.u AND b.blocked_user_id = ${sender}) AS "senderBlocked",

@@ -84,3 +84,29 @@ test('A fire is noted once however many schedulers run, and the latest one of a 
   expect(await runs.prune({ olderThanMs: 1_000 })).toBe(1);
   expect(await runs.latest()).toEqual(new Map([['cleanup.x', new Date(Date.UTC(2026, 0, 1, 2))]]));
 });
+
+test('What the policy needed for what has ended goes with it; what people chose stays', async () => {
+  const old = `now() - interval '3 days'`;
+  await world.database.query(`
+    INSERT INTO backhaul.withdrawals VALUES ('ann', 'old', '', 'read', ${old}), ('ann', 'new', '', 'read', now());
+    INSERT INTO backhaul.read_marks VALUES ('ann', 'old', ${old}, ${old}), ('ann', 'new', ${old}, now());
+    INSERT INTO backhaul.presence VALUES ('ann', 'old', ${old}), ('ann', 'new', now());
+    INSERT INTO backhaul.notification_caps VALUES ('ann', 'push', '[]', ${old}), ('bob', 'push', '[]', now());
+    INSERT INTO backhaul.coalesced VALUES ('ann', 'old', '', '{}', ${old}), ('ann', 'new', '', '{}', now());
+    INSERT INTO backhaul.chat_mutes VALUES ('ann', 'old', ${old}, false, ${old}), ('ann', 'new', now(), false, ${old}), ('ann', 'ever', NULL, false, ${old});
+    INSERT INTO backhaul.notification_preferences VALUES ('ann', 'push', 'all', false, ${old})`);
+  await pruneFinished(world.database, { olderThanMs: MIN_RETENTION_MS, batchSize: 1 });
+  const left = async (table: string) => (await world.database.query(`SELECT 1 FROM backhaul.${table}`)).rows.length;
+  const counts: Record<string, number> = {};
+  for (const table of ['withdrawals', 'read_marks', 'presence', 'notification_caps', 'coalesced', 'chat_mutes', 'notification_preferences'])
+    counts[table] = await left(table);
+  expect(counts).toEqual({
+    withdrawals: 1,
+    read_marks: 1,
+    presence: 1,
+    notification_caps: 1,
+    coalesced: 1,
+    chat_mutes: 2,
+    notification_preferences: 1,
+  });
+});

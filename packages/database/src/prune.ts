@@ -6,6 +6,16 @@ import { createJobs } from './jobs.ts';
 /** Below this a redelivered or re-published message could find its record gone and run again. */
 export const MIN_RETENTION_MS = 48 * 3_600_000;
 
+/** Tables of the policy, and the column that tells how old a row is. */
+const POLICY_LEFTOVERS = [
+  ['withdrawals', 'withdrawn_at'],
+  ['read_marks', 'updated_at'],
+  ['presence', 'active_until'],
+  ['chat_mutes', 'until'],
+  ['notification_caps', 'updated_at'],
+  ['coalesced', 'updated_at'],
+] as const;
+
 /** What a pruning run deleted. */
 export interface Pruned {
   readonly jobs: number;
@@ -60,6 +70,17 @@ export async function pruneFinished(database: Database, options: { olderThanMs: 
       [options.olderThanMs, options.batchSize],
     );
     if (rowCount < options.batchSize) break;
+  }
+  // What the policy needs for as long as something may wait. What people chose is kept.
+  for (const [table, outdated] of POLICY_LEFTOVERS) {
+    while (!options.signal?.aborted) {
+      const { rowCount } = await database.query(
+        `DELETE FROM backhaul.${table} WHERE ctid = ANY(ARRAY(
+           SELECT ctid FROM backhaul.${table} WHERE ${outdated} < now() - $1 * interval '1 millisecond' LIMIT $2 FOR UPDATE SKIP LOCKED))`,
+        [options.olderThanMs, options.batchSize],
+      );
+      if (rowCount < options.batchSize) break;
+    }
   }
   return {
     jobs,

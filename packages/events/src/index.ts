@@ -1,6 +1,6 @@
 import { cleanupMessages, cleanupOrphanedMedia, cleanupPrekeys, cleanupSessions, cleanupStories, cleanupTempFiles } from './cleanup.ts';
 import { mediaAudio, mediaImage, mediaVideo } from './media.ts';
-import { notificationEmail, notificationPush, notificationSms } from './notification.ts';
+import { notificationEmail, notificationPush, notificationSms, notificationWithdraw } from './notification.ts';
 
 /** Every event that Backhaul understands. */
 export const events = [
@@ -10,6 +10,7 @@ export const events = [
   notificationPush,
   notificationEmail,
   notificationSms,
+  notificationWithdraw,
   cleanupStories,
   cleanupSessions,
   cleanupMessages,

@@ -124,3 +124,39 @@ export const notificationSms = defineEvent({
   data: z.object({ type: z.literal('sms'), ...notificationFields, ...smsFields }),
   example: { type: 'sms', ...example, phoneNumber: '+15005550006' },
 });
+
+/** Messages that one withdrawal may name. */
+const maxWithdrawn = 100;
+const idText = z.string().min(1).max(200);
+/** The ids of what is withdrawn travel to the devices, in one push. */
+const maxIdsLength = 3_000;
+
+/** Notifications are of no use any more: what waits is not sent, and what is shown on the devices goes away. */
+export const notificationWithdraw = defineEvent({
+  routingKey: 'notification.withdraw',
+  data: z
+    .object({
+      type: z.literal('withdraw'),
+      userId: idText,
+      /** read: elsewhere; deleted: the messages are gone; logged_out: the user is signed in nowhere any more, only pushes are withdrawn. */
+      reason: z.enum(['read', 'deleted', 'logged_out']),
+      chatId: idText.optional(),
+      /** All of the chat's if not given. */
+      chatMessageIds: z.array(idText).min(1).max(maxWithdrawn).optional(),
+      /** The `collapseId`s of pushes that the app shall clear. */
+      collapseIds: z.array(idText).min(1).max(maxWithdrawn).optional(),
+      /** When the chat was read; when the event was accepted if not given. */
+      sentAt: z.iso.datetime({ offset: true }).optional(),
+      /** The only device to clear; every registered one of the user if not given. */
+      fcmToken: z.string().min(1).max(4_096).optional(),
+    })
+    .refine(({ reason, chatId, chatMessageIds }) => reason === 'logged_out' || chatId !== undefined || chatMessageIds !== undefined, {
+      path: ['chatId'],
+      message: 'expected a chatId or chatMessageIds: only logged_out withdraws everything',
+    })
+    .refine(({ chatMessageIds = [], collapseIds = [] }) => [...chatMessageIds, ...collapseIds.map(() => 'x'.repeat(32))].join(' ').length <= maxIdsLength, {
+      path: ['chatMessageIds'],
+      message: `are too many for one push with the collapseIds: at most ${maxIdsLength} characters; send several events`,
+    }),
+  example: { type: 'withdraw', userId: example.userId, reason: 'read', chatId: '42' },
+});

@@ -170,3 +170,61 @@ test('a push to somebody with devices whom the policy protects is skipped by its
   await expect(run('notification.send-push', payload)).resolves.toMatchObject({ status: 'skipped', reason: 'chat_muted' });
   expect(await pushes()).toEqual([]);
 });
+
+test('a chat that was read elsewhere: what waits of it is not sent, what comes later and other chats are', async () => {
+  const userId = randomUUID();
+  await createDeviceTokens(database).register({ userId, token: `phone-of-${userId}-with-a-long-token`, platform: 'android' });
+  await quietNow(userId);
+  const [family, work] = [randomUUID(), randomUUID()];
+  const message = (chatId: string) => ({ category: 'message', chatId });
+  for (const [id, chatId] of [
+    [family, 'family'],
+    [work, 'work'],
+  ] as const)
+    await expect(push(userId, message(chatId), id)).rejects.toMatchObject({ code: 'quiet_hours' });
+  const event = { type: 'withdraw', userId, reason: 'read', chatId: 'family' };
+  // Also in quiet hours: it shows nothing.
+  await expect(run('notification.withdraw', event)).resolves.toMatchObject({ status: 'done', result: { cleared: 'sent' } });
+  expect(await pushes()).toMatchObject([{ message: { data: { clear: 'read', chatId: 'family' } } }]);
+  await policy.removeQuietHours(userId);
+  await expect(push(userId, message('family'), family)).resolves.toMatchObject({ status: 'skipped', reason: 'withdrawn' });
+  await expect(push(userId, message('work'), work)).resolves.toMatchObject({ status: 'done' });
+  await expect(push(userId, message('family'))).resolves.toMatchObject({ status: 'done' });
+  // Accepted later, but of before: the read mark knows.
+  await expect(push(userId, { ...message('family'), sentAt: new Date(Date.now() - 60_000).toISOString() })).resolves.toMatchObject({ reason: 'already_read' });
+});
+
+test('what was accepted after the reading waits on, though the withdrawal comes later', async () => {
+  const userId = randomUUID();
+  const id = randomUUID();
+  await quietNow(userId);
+  await expect(push(userId, { category: 'message', chatId: 'family' }, id)).rejects.toMatchObject({ code: 'quiet_hours' });
+  const sentAt = new Date(Date.now() - 60_000).toISOString();
+  await run('notification.withdraw', { type: 'withdraw', userId, reason: 'read', chatId: 'family', sentAt });
+  await policy.removeQuietHours(userId);
+  await expect(push(userId, { category: 'message', chatId: 'family' }, id)).resolves.toMatchObject({ status: 'done' });
+});
+
+test('messages that are named are withdrawn for good, also where their push comes after the withdrawal', async () => {
+  const userId = randomUUID();
+  const event = { type: 'withdraw', userId, reason: 'deleted', chatMessageIds: ['m-1', 'm-1', 'm-2'] };
+  const id = randomUUID();
+  for (let twice = 0; twice < 2; twice += 1)
+    await expect(run('notification.withdraw', event, id)).resolves.toMatchObject({ result: { cleared: 'no_devices' } });
+  const of = (chatMessageId: string) => push(userId, { category: 'message', chatId: 'family', chatMessageId });
+  expect([await of('m-1'), await of('m-2'), await of('m-3')]).toMatchObject([{ reason: 'withdrawn' }, { reason: 'withdrawn' }, { status: 'done' }]);
+  await expect(push(randomUUID(), { chatMessageId: 'm-1' })).resolves.toMatchObject({ status: 'done' });
+});
+
+test('a log-out takes back the pushes that wait, not the mails', async () => {
+  const userId = randomUUID();
+  const [pushId, mailId] = [randomUUID(), randomUUID()];
+  await quietNow(userId);
+  await expect(push(userId, {}, pushId)).rejects.toMatchObject({ code: 'quiet_hours' });
+  const mail = { type: 'email', userId, title: 'Sign-in', body: 'Was it you?', email: 'ann@example.com' };
+  await expect(run('notification.send-email', mail, mailId)).rejects.toMatchObject({ code: 'quiet_hours' });
+  await run('notification.withdraw', { type: 'withdraw', userId, reason: 'logged_out' });
+  await policy.removeQuietHours(userId);
+  await expect(push(userId, {}, pushId)).resolves.toMatchObject({ reason: 'withdrawn' });
+  await expect(run('notification.send-email', mail, mailId)).resolves.toMatchObject({ status: 'done' });
+});

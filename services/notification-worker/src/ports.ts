@@ -7,6 +7,7 @@ import {
   createPolicyState,
   createSmsGuard,
   createSmsReports,
+  createWithdrawals,
 } from '@backhaul/database';
 import { type Delivery, type MailProvider, type NotificationPorts, type PolicySettings, createFailoverMailer } from '@backhaul/jobs/notification';
 import type { MailBrands } from '@backhaul/jobs/templates';
@@ -58,6 +59,7 @@ export function createPorts({
     smsReports: createSmsReports(database),
     notifications: createPgNotificationLog(database, log),
     effects: createEffects(database),
+    withdrawals: createWithdrawals(database),
     ...(brands === undefined ? {} : { brands }),
     ...(policy === undefined ? {} : { policy: { facts: createPolicyFacts(database), change: createPolicyState(database), settings: policy } }),
   };

@@ -10,6 +10,11 @@ export function effectHash(key: string): string {
   return digest(key).slice(0, 32);
 }
 
+/** What the pushes to a user with this collapse id are called towards the providers and on the device. Hashed: a chat's name is nothing for the headers of three providers, and Apple takes no more than 64 bytes. */
+export function collapseKeyOf(userId: string, collapseId: string): string {
+  return effectHash(`collapse:${userId}:${collapseId}`);
+}
+
 function digest(value: string): string {
   return hash('sha256', value);
 }

@@ -1,10 +1,10 @@
 import type { HandlersFor } from '@backhaul/queue/job';
 import type { notificationJobs } from './jobs.ts';
 import type { NotificationPorts } from './ports.ts';
-export type { PolicySettings } from './policy/port.ts';
 import { sendEmailHandler } from './send-email/handler.ts';
 import { sendPushHandler } from './send-push/handler.ts';
 import { sendSmsHandler } from './send-sms/handler.ts';
+import { withdrawHandler } from './withdraw/handler.ts';
 
 export { notification } from '../queues.ts';
 export { notificationJobs } from './jobs.ts';
@@ -24,6 +24,7 @@ export type {
   PushSender,
 } from './ports.ts';
 export type { SmsClass, SmsGuard, SmsList, SmsPolicy, SmsReport, SmsReports, SmsSender, TextMessage } from './sms-ports.ts';
+export type { PolicySettings } from './policy/port.ts';
 export type { PushDevices } from './send-push/devices.ts';
 
 /** The work of every notification job; a job without its handler does not compile. */
@@ -31,4 +32,5 @@ export const notificationHandlers = {
   'notification.send-push': sendPushHandler,
   'notification.send-email': sendEmailHandler,
   'notification.send-sms': sendSmsHandler,
+  'notification.withdraw': withdrawHandler,
 } satisfies HandlersFor<typeof notificationJobs, NotificationPorts>;

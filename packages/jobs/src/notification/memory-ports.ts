@@ -4,6 +4,7 @@ import type { MailMessage } from './mail-ports.ts';
 import type { Delivery, EffectLedger, NotificationPorts, NotificationRecord, PushMessage } from './ports.ts';
 import type { PushDevice, TokenAnswer } from './send-push/devices.ts';
 import type { SmsList, SmsReport, TextMessage } from './sms-ports.ts';
+import type { Withdrawal } from './withdraw/withdrawals.ts';
 
 /** A row of the ledger in memory. */
 interface MemoryEffect {
@@ -73,6 +74,7 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
   const mails: MailMessage[] = [];
   const texts: TextMessage[] = [];
   const records: NotificationRecord[] = [];
+  const withdrawals: Withdrawal[] = [];
   const effects = memoryEffects();
   const devices: PushDevice[] = [];
   const heard: TokenAnswer[] = [];
@@ -139,6 +141,11 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
     },
     smsReports: { ofSend: async (reference) => reports.get(reference) },
     effects,
+    withdrawals: {
+      async add(withdrawal) {
+        withdrawals.push(withdrawal);
+      },
+    },
     notifications: {
       async record(record) {
         records.push(record);
@@ -148,7 +155,7 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
       },
     },
   };
-  return { ports, pushes, devices, heard, mails, texts, records, effects, lists, optedOut, received, reports, suppressed, waits };
+  return { ports, pushes, devices, heard, mails, texts, records, effects, lists, optedOut, received, reports, suppressed, waits, withdrawals };
 }
 
 /** A handler's context in a test. */

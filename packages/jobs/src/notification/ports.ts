@@ -4,6 +4,7 @@ import type { PolicyPort } from './policy/port.ts';
 import type { PushDevices } from './send-push/devices.ts';
 import type { SmsGuard, SmsPolicy, SmsReports, SmsSender } from './sms-ports.ts';
 import type { MailBrands } from './templates/index.ts';
+import type { Withdrawals } from './withdraw/withdrawals.ts';
 
 export type { Delivery } from './delivery.ts';
 
@@ -101,6 +102,7 @@ export interface NotificationPorts {
   readonly effects: EffectLedger;
   /** The looks of mails by tenant; plain ones if not given. */
   readonly brands?: MailBrands;
+  readonly withdrawals: Withdrawals;
   /** Whether and when; everything is sent at once if not given. */
   readonly policy?: PolicyPort;
 }

@@ -2,7 +2,7 @@ import type { notificationPush } from '@backhaul/events';
 import { type JobContext, PermanentFailure } from '@backhaul/queue/job';
 import type { z } from 'zod';
 import type { DeliverOnce } from '../deliver-once.ts';
-import { effectHash, effectKey } from '../effect-key.ts';
+import { collapseKeyOf, effectHash, effectKey } from '../effect-key.ts';
 import type { NotificationPorts } from '../ports.ts';
 import type { PushDevice, TokenAnswer } from './devices.ts';
 
@@ -32,8 +32,7 @@ export function toDevice(
 ): DeliverOnce {
   const { title, body, data = {}, push: { collapseId, ...options } = {} } = payload;
   const key = effectKey('push', context.messageId, token);
-  // Hashed as well: a chat's name is nothing for the headers of three providers, and Apple takes no more than 64 bytes.
-  const collapseKey = effectHash(collapseId === undefined ? key : `collapse:${userId}:${collapseId}`);
+  const collapseKey = collapseId === undefined ? effectHash(key) : collapseKeyOf(userId, collapseId);
   const shape = payload.push === undefined ? {} : { options };
   return {
     key,
