@@ -34,6 +34,8 @@ export interface Effects {
 export interface EffectRow {
   readonly key: string;
   readonly state: 'claimed' | 'confirmed' | 'unknown';
+  /** Which of several providers it was given to. */
+  readonly provider: string | null;
   readonly providerId: string | null;
   readonly detail: string | null;
   readonly createdAt: Date;

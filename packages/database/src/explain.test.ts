@@ -95,8 +95,8 @@ test('claim, lost send and end come in order, even within one millisecond', () =
       ],
     },
     effects: [
-      { key: 'push:m-1', state: 'confirmed', providerId: 'p-1', detail: null, createdAt: at(1), updatedAt: at(1), report: null },
-      { key: 'push:m-1:resend', state: 'unknown', providerId: null, detail: 'no answer', createdAt: at(1), updatedAt: at(1), report: null },
+      { key: 'push:m-1', state: 'confirmed', provider: null, providerId: 'p-1', detail: null, createdAt: at(1), updatedAt: at(1), report: null },
+      { key: 'push:m-1:resend', state: 'unknown', provider: null, providerId: null, detail: 'no answer', createdAt: at(1), updatedAt: at(1), report: null },
     ],
     deadLetters: [],
   });
@@ -104,12 +104,27 @@ test('claim, lost send and end come in order, even within one millisecond', () =
   expect(story?.steps.map(({ stage }) => stage)).toEqual(['recorded', 'started', 'claimed', 'claimed', 'answered', 'unknown', 'ended']);
 });
 
+test('of a mail the provider that took it is told', () => {
+  const effect = {
+    key: 'email:m-1',
+    state: 'confirmed',
+    provider: 'resend',
+    providerId: 'r-1',
+    detail: null,
+    createdAt: at(1),
+    updatedAt: at(2),
+    report: null,
+  } as const;
+  const story = explain({ messageId: 'm-1', job, effects: [effect], deadLetters: [] });
+  expect(story?.steps.at(-1)?.says).toBe('resend accepted it as r-1');
+});
+
 test.each([
   ['delivered', null, 'the provider reports it as delivered'],
   ['undelivered', 30_003, 'the provider reports it as undelivered (30003: the phone cannot be reached)'],
   ['failed', 12_345, 'the provider reports it as failed (12345)'],
 ])('what the provider reported afterwards is told: %s %o', (status, errorCode, says) => {
-  const effect = { key: 'sms:m-1', state: 'confirmed', providerId: 'SM1', detail: null, createdAt: at(1), updatedAt: at(2) } as const;
+  const effect = { key: 'sms:m-1', state: 'confirmed', provider: null, providerId: 'SM1', detail: null, createdAt: at(1), updatedAt: at(2) } as const;
   const story = explain({ messageId: 'm-1', job, effects: [{ ...effect, report: { status, errorCode, at: at(3) } }], deadLetters: [] });
   expect(story?.steps.at(-1)).toEqual({ at: at(3), stage: 'reported', says });
 });

@@ -144,13 +144,16 @@ function effectSteps(effect: EffectRow): ExplainedStep[] {
   return [...sendSteps(effect), { at: report.at, stage: 'reported', says: `the provider reports it as ${report.status}${error}` }];
 }
 
-function sendSteps({ key, state, providerId, detail, createdAt, updatedAt }: EffectRow): ExplainedStep[] {
+function sendSteps({ key, state, provider, providerId, detail, createdAt, updatedAt }: EffectRow): ExplainedStep[] {
   const claimed: ExplainedStep = { at: createdAt, stage: 'claimed', says: `claimed in the ledger before sending: ${key}` };
   switch (state) {
     case 'claimed':
       return [claimed];
     case 'confirmed':
-      return [claimed, { at: updatedAt, stage: 'answered', says: `the provider accepted it${providerId === null ? '' : ` as ${providerId}`}` }];
+      return [
+        claimed,
+        { at: updatedAt, stage: 'answered', says: `${provider ?? 'the provider'} accepted it${providerId === null ? '' : ` as ${providerId}`}` },
+      ];
     case 'unknown':
       return [
         claimed,

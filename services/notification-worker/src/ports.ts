@@ -47,10 +47,14 @@ export function createPorts({
   const [first, ...others] = channels.mail.providers;
   const measuredWay = ({ name, mailer }: MailProvider): MailProvider => ({ name, mailer: measured(name, mailer) });
   const providers = [measuredWay(first), ...others.map(measuredWay)] as const;
+  const mailer = createFailoverMailer({ providers, breaker: channels.mail.breaker, routes: mailGuard, log });
+  metrics.gauge('mail_provider_left_alone', '1 while a mail provider has failed so often that it is asked by one mail at most', ['provider'], (gauge) => {
+    for (const { provider, state } of mailer.states()) gauge.set({ provider }, state === 'closed' ? 0 : 1);
+  });
   return {
     push: measured('fcm', channels.push.port),
     devices: createPgPushDevices({ tokens: createDeviceTokens(database), policy: channels.tokenPolicy, log, metrics }),
-    mailer: createFailoverMailer({ providers, breaker: channels.mail.breaker, routes: mailGuard, log }),
+    mailer,
     mailGuard,
     mailPolicy: { perMinute: channels.mail.perMinute },
     sms: { ...measured('sms', channels.sms.port), list: (message, claimedAt, signal) => channels.sms.port.list(message, claimedAt, signal) },

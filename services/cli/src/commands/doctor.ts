@@ -45,6 +45,7 @@ export async function doctor(connections: Connections, terminal: Terminal): Prom
       'smtp',
       '',
       () => {
+        if (!env['SMTP_HOST'] && env['RESEND_API_KEY']) return [ok('smtp.configured', 'mails go through Resend alone')];
         if (!env['SMTP_HOST'])
           return [advice('smtp.configured', 'SMTP_HOST is not set: mails become dead letters', 'set SMTP_HOST and SMTP_FROM to send mail')];
         return checkSmtp(loadConfig(smtp, env));

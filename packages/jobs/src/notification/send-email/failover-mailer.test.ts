@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { memoryPorts, testContext } from '../memory-ports.ts';
 import type { MailMessage, Mailer } from '../mail-ports.ts';
 import type { Delivery, NotificationPorts } from '../ports.ts';
-import { createFailoverMailer } from './failover-mailer.ts';
+import { type FailoverMailer, createFailoverMailer } from './failover-mailer.ts';
 import { sendEmailHandler } from './handler.ts';
 
 const payload = { type: 'email', userId: 'user-1', title: 'Family', body: 'Dinner?', email: 'ann@example.com' } as const;
@@ -32,6 +32,7 @@ function world(answers: Partial<Record<'a' | 'b' | 'c', (Delivery | Error)[]>>, 
       },
     },
   });
+  const mailers: FailoverMailer[] = [];
   const memory = memoryPorts();
   const routes = memory.ports.mailGuard;
   const make = (
@@ -45,9 +46,12 @@ function world(answers: Partial<Record<'a' | 'b' | 'c', (Delivery | Error)[]>>, 
       routes: guard,
       log: silentLogger,
     });
+    mailers.push(mailer);
     return { ...memory.ports, mailer };
   };
-  return { ...memory, calls, make, ports: make(), pass: (ms: number) => (time += ms), asked: () => calls.map((call) => call.provider).join('') };
+  const ports = make();
+  const states = () => mailers[0]?.states() ?? [];
+  return { ...memory, calls, make, ports, mailer: { states }, pass: (ms: number) => (time += ms), asked: () => calls.map((call) => call.provider).join('') };
 }
 const send = (ports: NotificationPorts, messageId = 'message-1') => sendEmailHandler(payload, testContext(ports, { messageId }));
 
@@ -116,16 +120,18 @@ test('without the ledger nothing is given to a provider', async () => {
 });
 
 test('a provider that fails again and again is left alone; when none is left the mail waits and uses up no try', async () => {
-  const { ports, asked, pass } = world({ a: [away, away, away, away], b: [away, away], c: [away, away] }, 2);
+  const { ports, asked, pass, mailer } = world({ a: [away, away, away, away], b: [away, away], c: [away, away] }, 2);
   for (const id of ['1', '2']) await expect(send(ports, id)).rejects.toMatchObject({ code: 'provider_unavailable' });
   expect(asked()).toBe('abcabc');
   await expect(send(ports, '3')).rejects.toMatchObject({ name: 'RetryLater', code: 'mail_providers_down', delayMs: 30_000 });
   expect(asked()).toBe('abcabc');
+  expect(mailer.states().map(({ provider, state }) => `${provider} ${state}`)).toEqual(['a open', 'b open', 'c open']);
   pass(30_000);
   // One of each may try: the first is still away, the second works and is closed again.
   await expect(send(ports, '3')).resolves.toMatchObject({ status: 'done' });
   await expect(send(ports, '4')).resolves.toMatchObject({ status: 'done' });
   expect(asked()).toBe('abcabcabb');
+  expect(mailer.states().map(({ state }) => state)).toEqual(['open', 'closed', 'half_open']);
 });
 
 test('an adapter that throws may have sent', async () => {

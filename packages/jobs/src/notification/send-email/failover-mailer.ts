@@ -1,7 +1,7 @@
 import { type Logger, describeError } from '@backhaul/runtime';
 import type { Delivery } from '../delivery.ts';
 import type { MailGuard, MailMessage, Mailer } from '../mail-ports.ts';
-import { type CircuitBreakerOptions, createCircuitBreaker } from './circuit-breaker.ts';
+import { type CircuitBreaker, type CircuitBreakerOptions, createCircuitBreaker } from './circuit-breaker.ts';
 
 /** One of several ways to send a mail. */
 export interface MailProvider {
@@ -18,6 +18,11 @@ export interface FailoverMailerOptions {
   readonly log: Logger;
 }
 
+/** A mailer that tells which of its providers are left alone. */
+export interface FailoverMailer extends Mailer {
+  states(): readonly { readonly provider: string; readonly state: CircuitBreaker['state'] }[];
+}
+
 /**
  * Sends each mail through one of several providers.
  *
@@ -30,9 +35,10 @@ export interface FailoverMailerOptions {
  * A provider that fails several times in a row is left alone for a while. When
  * none is left the mail waits, and uses up no try.
  */
-export function createFailoverMailer({ providers, breaker, routes, log }: FailoverMailerOptions): Mailer {
+export function createFailoverMailer({ providers, breaker, routes, log }: FailoverMailerOptions): FailoverMailer {
   const ways = providers.map((provider) => ({ ...provider, breaker: createCircuitBreaker(breaker) }));
   return {
+    states: () => ways.map(({ name, breaker: own }) => ({ provider: name, state: own.state })),
     async send(message, signal) {
       let allowed = ways;
       if (message.again) {
@@ -60,7 +66,9 @@ export function createFailoverMailer({ providers, breaker, routes, log }: Failov
       const { delivery, asked } = await give(way, message, signal);
       way.breaker.leave(asked ? judge(delivery) : 'neither');
       if (!mayGoOn(delivery)) return delivery;
-      log.warn('a mail provider takes nothing now', { provider: way.name, outcome: delivery.outcome, detail: delivery.detail, breaker: way.breaker.state });
+      const facts = { provider: way.name, outcome: delivery.outcome, detail: delivery.detail, breaker: way.breaker.state };
+      if (delivery.outcome === 'unauthorized') log.error('a mail provider refuses our credentials: mend them', facts);
+      else log.warn('a mail provider takes nothing now', facts);
       last = delivery;
     }
     if (last !== undefined) return last;
