@@ -61,6 +61,18 @@ test('Twenty workers at the same moment share the limit; each of the others has 
   expect((await take(last)).allowed).toBe(false);
 });
 
+test('Mails of one envelope get each its own answer', async () => {
+  const mark = randomUUID();
+  await guard.suppress(`3-${mark}@example.com`, { reason: 'hard_bounce', code: '5.1.1' });
+  const asked = await Promise.all([1, 2, 3, 3, 4].map((index) => guard.isSuppressed(`${index}-${mark}@example.com`)));
+  expect(asked).toEqual([false, false, true, true, false]);
+  const effects = createEffects(world.database);
+  const keys = [1, 2, 3].map((index) => `email:${mark}:${index}`);
+  await Promise.all(keys.slice(1).map((key) => effects.claim(key, { messageId: mark, leaseMs: 60_000 })));
+  expect(await Promise.all(keys.map((key, index) => guard.note(key, `provider-${index}`)))).toEqual([false, true, true]);
+  expect(await Promise.all(keys.map((key) => guard.noted(key)))).toEqual([undefined, 'provider-1', 'provider-2']);
+});
+
 test('The provider of a claimed send is noted; once the claim is settled nothing is noted any more', async () => {
   const effects = createEffects(world.database);
   const key = `email:${randomUUID()}`;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Database } from './database.ts';
-import { takePlace } from './mail-line.ts';
+import { gather } from './gather.ts';
+import { type MailLine, takePlace } from './mail-line.ts';
 
 /** Why an address is mailed no more. */
 export type SuppressionReason = 'hard_bounce' | 'complaint' | 'manual';
@@ -45,51 +46,40 @@ export interface MailSuppressions {
 const FORGET = `DELETE FROM backhaul.mail_slots WHERE message_id IN (
   SELECT message_id FROM backhaul.mail_slots WHERE due_at < now() - interval '1 day' LIMIT 5 FOR UPDATE SKIP LOCKED)`;
 
-/** The tables `mail_suppressions`, `mail_limits` and `mail_slots`, and the provider of an effect. */
+/** Mails that one statement speaks of at most. */
+const MAX_GATHERED = 500;
+
+interface Take {
+  readonly messageId: string;
+  readonly perMinute: number;
+  readonly waits: boolean;
+}
+
+interface Note {
+  readonly key: string;
+  readonly provider: string;
+}
+
+/**
+ * The tables `mail_suppressions`, `mail_limits` and `mail_slots`, and the
+ * provider of an effect. What is asked in one turn of the event loop, by the
+ * mails of one envelope, shares a statement.
+ */
 export function createMailGuard(database: Database): MailGuard {
+  const suppressed = gather<Buffer, boolean>({ max: MAX_GATHERED, keyOf: (each) => each.toString('hex'), run: (hashes) => suppressedAmong(database, hashes) });
+  const take = gather<Take, { allowed: boolean; retryAfterMs: number }>({
+    max: MAX_GATHERED,
+    keyOf: ({ messageId }) => messageId,
+    run: (takes) => takeAll(database, takes),
+  });
+  const note = gather<Note, boolean>({ max: MAX_GATHERED, keyOf: ({ key }) => key, run: (notes) => noteAll(database, notes) });
   return {
-    async isSuppressed(address) {
-      const { rowCount } = await database.query('SELECT 1 FROM backhaul.mail_suppressions WHERE address_hash = $1', [hash(address)]);
-      return rowCount > 0;
-    },
+    isSuppressed: (address) => suppressed(hash(address)),
     async suppress(address, { reason, code }) {
       await insert(database, address, reason, code);
     },
-    take: (messageId, { perMinute, waits }) =>
-      database.transaction(async (client) => {
-        const { rows } = await client.query<{ nowMs: number; nextMs: number; lateMs: number; paceMs: number; slotMs: number | null }>(
-          // The row's lock orders the takers of all workers; the times are of its moment.
-          `SELECT ${epochMs('clock_timestamp()')} AS "nowMs", ${epochMs('next_at')} AS "nextMs", ${epochMs('late_at')} AS "lateMs", ${epochMs('pace_at')} AS "paceMs",
-             (SELECT ${epochMs('due_at')} FROM backhaul.mail_slots WHERE message_id = $1) AS "slotMs"
-           FROM backhaul.mail_limits WHERE name = 'mail' FOR UPDATE`,
-          [messageId],
-        );
-        const [row] = rows;
-        if (row === undefined) throw new Error('the row of the dispatch limit is missing: backhaul.mail_limits');
-        const { nowMs, slotMs, ...line } = row;
-        const placed = takePlace(line, { nowMs, slotMs: slotMs ?? undefined, waits, perMinute });
-        await client.query(`UPDATE backhaul.mail_limits SET next_at = ${moment(1)}, late_at = ${moment(2)}, pace_at = ${moment(3)} WHERE name = 'mail'`, [
-          placed.line.nextMs,
-          placed.line.lateMs,
-          placed.line.paceMs,
-        ]);
-        if (placed.slotMs === undefined) {
-          if (slotMs !== null) await client.query('DELETE FROM backhaul.mail_slots WHERE message_id = $1', [messageId]);
-          return { allowed: true, retryAfterMs: 0 };
-        }
-        if (placed.slotMs !== slotMs) {
-          await client.query(
-            `INSERT INTO backhaul.mail_slots (message_id, due_at) VALUES ($1, ${moment(2)}) ON CONFLICT (message_id) DO UPDATE SET due_at = excluded.due_at`,
-            [messageId, placed.slotMs],
-          );
-          await client.query(FORGET);
-        }
-        return { allowed: false, retryAfterMs: Math.max(1, Math.ceil(placed.slotMs - nowMs)) };
-      }),
-    async note(effectKey, provider) {
-      const { rowCount } = await database.query(`UPDATE backhaul.effects SET provider = $2 WHERE effect_key = $1 AND state = 'claimed'`, [effectKey, provider]);
-      return rowCount === 1;
-    },
+    take: (messageId, options) => take({ messageId, ...options }),
+    note: (key, provider) => note({ key, provider }),
     async noted(effectKey) {
       const { rows } = await database.query<{ provider: string | null }>('SELECT provider FROM backhaul.effects WHERE effect_key = $1', [effectKey]);
       return rows[0]?.provider ?? undefined;
@@ -97,8 +87,81 @@ export function createMailGuard(database: Database): MailGuard {
   };
 }
 
+async function suppressedAmong(database: Database, hashes: readonly Buffer[]): Promise<boolean[]> {
+  const { rows } = await database.query<{ address_hash: Buffer }>(
+    'SELECT address_hash FROM backhaul.mail_suppressions WHERE address_hash = ANY ($1::bytea[])',
+    [hashes],
+  );
+  const found = new Set(rows.map((row) => row.address_hash.toString('hex')));
+  return hashes.map((each) => found.has(each.toString('hex')));
+}
+
+async function noteAll(database: Database, notes: readonly Note[]): Promise<boolean[]> {
+  const { rows } = await database.query<{ key: string }>(
+    `UPDATE backhaul.effects SET provider = n.provider FROM json_to_recordset($1::json) AS n(key text, provider text)
+     WHERE effect_key = n.key AND state = 'claimed' RETURNING effect_key AS key`,
+    [JSON.stringify(notes)],
+  );
+  const noted = new Set(rows.map(({ key }) => key));
+  return notes.map(({ key }) => noted.has(key));
+}
+
+/** Of one mail in line: its place. */
+interface Slot {
+  readonly messageId: string;
+  readonly dueMs: number;
+}
+
+/** All of them in one transaction: the row's lock orders the takers of all workers, and is held for as long as three statements take. */
+function takeAll(database: Database, takes: readonly Take[]): Promise<{ allowed: boolean; retryAfterMs: number }[]> {
+  return database.transaction(async (client) => {
+    const { rows } = await client.query<MailLine & { nowMs: number }>(
+      `SELECT ${epochMs('clock_timestamp()')} AS "nowMs", ${epochMs('next_at')} AS "nextMs", ${epochMs('late_at')} AS "lateMs", ${epochMs('pace_at')} AS "paceMs"
+       FROM backhaul.mail_limits WHERE name = 'mail' FOR UPDATE`,
+    );
+    const [row] = rows;
+    if (row === undefined) throw new Error('the row of the dispatch limit is missing: backhaul.mail_limits');
+    const { rows: slots } = await client.query<Slot>(
+      `SELECT message_id AS "messageId", ${epochMs('due_at')} AS "dueMs" FROM backhaul.mail_slots WHERE message_id = ANY ($1)`,
+      [takes.map(({ messageId }) => messageId)],
+    );
+    const held = new Map(slots.map(({ messageId, dueMs }) => [messageId, dueMs]));
+    const { nowMs, ...before } = row;
+    let line: MailLine = before;
+    const left: string[] = [];
+    const placed: Slot[] = [];
+    const answers = takes.map(({ messageId, perMinute, waits }) => {
+      const slotMs = held.get(messageId);
+      const taken = takePlace(line, { nowMs, slotMs, waits, perMinute });
+      line = taken.line;
+      if (taken.slotMs === undefined) {
+        if (slotMs !== undefined) left.push(messageId);
+        return { allowed: true, retryAfterMs: 0 };
+      }
+      if (taken.slotMs !== slotMs) placed.push({ messageId, dueMs: taken.slotMs });
+      return { allowed: false, retryAfterMs: Math.max(1, Math.ceil(taken.slotMs - nowMs)) };
+    });
+    await client.query(`UPDATE backhaul.mail_limits SET next_at = ${moment('$1')}, late_at = ${moment('$2')}, pace_at = ${moment('$3')} WHERE name = 'mail'`, [
+      line.nextMs,
+      line.lateMs,
+      line.paceMs,
+    ]);
+    if (left.length > 0) await client.query('DELETE FROM backhaul.mail_slots WHERE message_id = ANY ($1)', [left]);
+    if (placed.length > 0) {
+      await client.query(
+        `INSERT INTO backhaul.mail_slots (message_id, due_at)
+         SELECT "messageId", ${moment('"dueMs"')} FROM json_to_recordset($1::json) AS placed("messageId" text, "dueMs" float8)
+         ON CONFLICT (message_id) DO UPDATE SET due_at = excluded.due_at`,
+        [JSON.stringify(placed)],
+      );
+      await client.query(FORGET);
+    }
+    return answers;
+  });
+}
+
 const epochMs = (expression: string) => `(extract(epoch FROM ${expression}) * 1000)::float8`;
-const moment = (parameter: number) => `to_timestamp($${parameter}::float8 / 1000)`;
+const moment = (expression: string) => `to_timestamp(${expression}::float8 / 1000)`;
 
 const COLUMNS = `encode(address_hash, 'hex') AS id, masked_address AS "maskedAddress", reason, code, created_at AS "createdAt"`;
 

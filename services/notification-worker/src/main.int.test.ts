@@ -1,7 +1,7 @@
 import { createHash, createHmac, randomUUID } from 'node:crypto';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createJobs } from '@backhaul/database';
+import { createEmailQueue, createJobs } from '@backhaul/database';
 import type { notificationJobs } from '@backhaul/jobs/notification';
 import { type Producer, createProducer, redisEnv, redisOptions, seal } from '@backhaul/queue';
 import { loadConfig, silentLogger } from '@backhaul/runtime';
@@ -123,6 +123,25 @@ test('how a text message fared is told afterwards, and who answers STOP is not t
   const id = await accept('notification.send-sms', { type: 'sms', ...text, phoneNumber: '+4915112340001' });
   await untilStatus(id, 'skipped');
   expect((await story(id)).at(-1)?.says).toContain('opted_out');
+});
+
+test('beyond the dispatch limit mails wait without using a try, and operators see why', async () => {
+  await using _fleet = await startWorkerProcess({ MAIL_PER_MINUTE: '1' });
+  const ids = await Promise.all([1, 2, 3].map((index) => accept('notification.send-email', { type: 'email', ...text, email: `user${index}@example.com` })));
+  const emails = createEmailQueue(testDatabase.database);
+  const ours = async () => (await emails.list({ limit: 100 })).filter(({ messageId }) => ids.includes(messageId));
+  await eventually(
+    async () =>
+      expect((await ours()).map(({ status, error }) => `${status} ${error}`).toSorted()).toEqual([
+        'retrying dispatch_limit',
+        'retrying dispatch_limit',
+        'sent null',
+      ]),
+    { timeoutMs: 20_000 },
+  );
+  expect(await servers.fakes.effects({ service: 'smtp', kind: 'mail' })).toHaveLength(1);
+  const jobs = createJobs(testDatabase.database);
+  expect((await Promise.all(ids.map((id) => jobs.find(id)))).map((job) => job?.failures)).toEqual([0, 0, 0]);
 });
 
 test('without channels it starts, warns, and its jobs are dead letters', async () => {
