@@ -8,6 +8,7 @@ export {
   type SqlResult,
   type SqlValue,
 } from './database.ts';
+export { createCoalescing, type Announced, type Coalescing, type CoalescingKey } from './coalescing.ts';
 export { createDeadLetters, type DeadLetter, type DeadLetters, type PoisonMessage } from './dead-letters.ts';
 export { createDeviceTokens, type DeviceRegistration, type DeviceRow, type DeviceTokens, type GoneToken } from './device-tokens.ts';
 export { gather, type GatherOptions } from './gather.ts';
@@ -24,7 +25,7 @@ export { createJobLedger, type JobLedger, type RunClosings, type StartedJob } fr
 export { createJobRuns, type JobRuns } from './job-runs.ts';
 export { createJobs, recordJobs, type JobRow, type JobStatus, type Jobs, type NewJob, type OpenJob, type RecordOutcome } from './jobs.ts';
 export { createPolicyFacts, type PolicyFacts, type PolicyRequest } from './policy-facts.ts';
-export { createPolicyState, type ChangePolicyState, type PolicyStateKey } from './policy-state.ts';
+export { createPolicyState, type ChangePolicyState } from './policy-state.ts';
 export { createUserPolicy, type ChatMute, type Preference, type QuietHours, type UserPolicy } from './policy.ts';
 export { createWithdrawals, type Withdrawals } from './withdrawals.ts';
 export { SchemaMismatch, migrate, pendingMigrations } from './migrate.ts';

@@ -1,4 +1,5 @@
 import type { Database } from './database.ts';
+import { gather } from './gather.ts';
 
 /** One notification about which something is to be decided. */
 export interface PolicyRequest {
@@ -34,7 +35,10 @@ export interface PolicyFacts {
 /** For how long it is remembered whether the chat app's table is there. */
 const lookAgainMs = 60_000;
 
-/** Reads what decisions are made from: one statement, however many are asked about. The answers are in the order of the questions. */
+/** Questions that one statement answers at most. */
+const maxGathered = 500;
+
+/** Reads what decisions are made from. The answers are in the order of the questions; all that is asked in one turn of the event loop shares a statement. */
 export function createPolicyFacts(database: Database): (requests: readonly PolicyRequest[]) => Promise<readonly PolicyFacts[]> {
   let looked: { at: number; there: Promise<boolean> } | undefined;
   const chatTableIsThere = (): Promise<boolean> => {
@@ -45,7 +49,7 @@ export function createPolicyFacts(database: Database): (requests: readonly Polic
     there.catch(() => (looked = undefined));
     return there;
   };
-  return async (requests) => {
+  const read = async (requests: readonly PolicyRequest[]): Promise<readonly PolicyFacts[]> => {
     const withMessages = requests.some(({ chatMessageId }) => chatMessageId !== undefined) && (await chatTableIsThere());
     const asked = requests.map((each, n) => ({
       n,
@@ -61,6 +65,12 @@ export function createPolicyFacts(database: Database): (requests: readonly Polic
     if (rows.length !== requests.length) throw new Error(`the policy's facts have ${rows.length} rows for ${requests.length} questions`);
     return rows;
   };
+  const ask = gather<PolicyRequest, PolicyFacts>({
+    max: maxGathered,
+    keyOf: ({ messageId, userId, channel }) => `${messageId} ${channel} ${userId}`,
+    run: read,
+  });
+  return (requests) => Promise.all(requests.map((request) => ask(request)));
 }
 
 /** The chat app's `messages`, if an unqualified name finds it and it has what is asked. */

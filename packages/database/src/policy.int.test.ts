@@ -139,7 +139,7 @@ test('When a message was accepted is told', async () => {
 });
 
 test('Fifty who change one state at the same moment take turns, by one clock', async () => {
-  const key = { table: 'notification_caps', userId: randomUUID(), channel: 'push' } as const;
+  const key = { userId: randomUUID(), channel: 'push' };
   const answers = await Promise.all(
     Array.from({ length: 50 }, () => change<number[], number>(key, (times = [], now) => ({ state: [...times, now], answer: times.length }))),
   );
@@ -149,7 +149,7 @@ test('Fifty who change one state at the same moment take turns, by one clock', a
 });
 
 test('A change that fails changes nothing', async () => {
-  const key = { table: 'coalesced', userId: randomUUID(), chatId: 'family', target: '' } as const;
+  const key = { userId: randomUUID(), channel: 'push' };
   await change<string, void>(key, () => ({ state: 'first', answer: undefined }));
   await expect(
     change(key, () => {

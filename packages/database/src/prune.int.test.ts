@@ -93,12 +93,22 @@ test('What the policy needed for what has ended goes with it; what people chose 
     INSERT INTO backhaul.presence VALUES ('ann', 'old', ${old}), ('ann', 'new', now());
     INSERT INTO backhaul.notification_caps VALUES ('ann', 'push', '[]', ${old}), ('bob', 'push', '[]', now());
     INSERT INTO backhaul.coalesced VALUES ('ann', 'old', '', '{}', ${old}), ('ann', 'new', '', '{}', now());
+    INSERT INTO backhaul.coalesced_messages VALUES ('m-1', 'ann', '', 'm-1', 1, ${old}), ('m-2', 'ann', '', 'm-1', 2, now());
     INSERT INTO backhaul.chat_mutes VALUES ('ann', 'old', ${old}, false, ${old}), ('ann', 'new', now(), false, ${old}), ('ann', 'ever', NULL, false, ${old});
     INSERT INTO backhaul.notification_preferences VALUES ('ann', 'push', 'all', false, ${old})`);
   await pruneFinished(world.database, { olderThanMs: MIN_RETENTION_MS, batchSize: 1 });
   const left = async (table: string) => (await world.database.query(`SELECT 1 FROM backhaul.${table}`)).rows.length;
   const counts: Record<string, number> = {};
-  for (const table of ['withdrawals', 'read_marks', 'presence', 'notification_caps', 'coalesced', 'chat_mutes', 'notification_preferences'])
+  for (const table of [
+    'withdrawals',
+    'read_marks',
+    'presence',
+    'notification_caps',
+    'coalesced',
+    'coalesced_messages',
+    'chat_mutes',
+    'notification_preferences',
+  ])
     counts[table] = await left(table);
   expect(counts).toEqual({
     withdrawals: 1,
@@ -106,6 +116,7 @@ test('What the policy needed for what has ended goes with it; what people chose 
     presence: 1,
     notification_caps: 1,
     coalesced: 1,
+    coalesced_messages: 1,
     chat_mutes: 2,
     notification_preferences: 1,
   });

@@ -14,6 +14,7 @@ const POLICY_LEFTOVERS = [
   ['chat_mutes', 'until'],
   ['notification_caps', 'updated_at'],
   ['coalesced', 'updated_at'],
+  ['coalesced_messages', 'decided_at'],
 ] as const;
 
 /** What a pruning run deleted. */

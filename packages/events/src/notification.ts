@@ -25,6 +25,8 @@ const notificationFields = {
   chatId: z.string().min(1).max(200).optional(),
   chatMessageId: z.string().min(1).max(200).optional(),
   senderId: z.string().min(1).max(200).optional(),
+  /** What the chat is called where several of its messages are told at once; the title if not given. */
+  chatName: z.string().min(1).max(200).optional(),
   /** When what it is about happened; when the event was accepted if not given. */
   sentAt: z.iso.datetime({ offset: true }).optional(),
 };
@@ -101,6 +103,8 @@ export const notificationPush = defineEvent({
       /** Instead of `userId`; naming somebody twice is naming them once. */
       userIds: z.array(notificationFields.userId).min(1).max(maxPushUsers).optional(),
       push: pushOptions.optional(),
+      /** The reader's language tag, such as es-MX. */
+      locale: mailFields.locale,
       expiresAt,
     })
     .refine(({ userId, userIds }) => (userId === undefined) !== (userIds === undefined), { path: ['userId'], message: 'expected either userId or userIds' })

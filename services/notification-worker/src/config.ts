@@ -3,7 +3,7 @@ import { databaseEnv } from '@backhaul/database';
 import { type PolicySettings, isSupportedCountry, notification, parseAddress } from '@backhaul/jobs/notification';
 import { brandsVariable } from '@backhaul/jobs/templates';
 import { concurrency, redisEnv, workerEnv } from '@backhaul/queue';
-import { integer, port, secret, serviceEnv, text, url } from '@backhaul/runtime';
+import { integer, milliseconds, port, secret, serviceEnv, text, url } from '@backhaul/runtime';
 import { z } from 'zod';
 
 /**
@@ -96,6 +96,10 @@ export const notificationWorkerConfig = z
     POLICY_SMS_PER_HOUR: integer({ min: 1, max: 1_000 }).optional(),
     /** A mail of the category message or mention is sent if its message is still unread after this. */
     POLICY_MISSED_MAIL_MINUTES: integer({ min: 0, max: 1_440 }).default(15),
+    /** Pushes of a chat that follow one another closer than this are gathered and sent as one; 0 sends each by itself. */
+    POLICY_COALESCE_QUIET_MS: milliseconds({ min: 0, max: 300_000 }).default(5_000),
+    /** No push is gathered for longer. */
+    POLICY_COALESCE_MAX_WAIT_MS: milliseconds({ min: 1_000, max: 3_600_000 }).default(30_000),
   })
   .superRefine((config, context) => {
     together(config, context, ['FIREBASE_PROJECT_ID', 'FIREBASE_CLIENT_EMAIL', 'FIREBASE_PRIVATE_KEY']);
@@ -123,6 +127,7 @@ export function policySettings(config: NotificationWorkerConfig): PolicySettings
   return {
     perHour: { push: config.POLICY_PUSH_PER_HOUR, email: config.POLICY_EMAIL_PER_HOUR, sms: config.POLICY_SMS_PER_HOUR },
     mailWaitMs: config.POLICY_MISSED_MAIL_MINUTES * 60_000,
+    coalesce: config.POLICY_COALESCE_QUIET_MS === 0 ? undefined : { quietMs: config.POLICY_COALESCE_QUIET_MS, maxWaitMs: config.POLICY_COALESCE_MAX_WAIT_MS },
   };
 }
 

@@ -1,5 +1,6 @@
 import {
   type Database,
+  createCoalescing,
   createDeviceTokens,
   createEffects,
   createMailGuard,
@@ -65,6 +66,8 @@ export function createPorts({
     effects: createEffects(database),
     withdrawals: createWithdrawals(database),
     ...(brands === undefined ? {} : { brands }),
-    ...(policy === undefined ? {} : { policy: { facts: createPolicyFacts(database), change: createPolicyState(database), settings: policy } }),
+    ...(policy === undefined
+      ? {}
+      : { policy: { facts: createPolicyFacts(database), change: createPolicyState(database), coalescing: createCoalescing(database), settings: policy } }),
   };
 }

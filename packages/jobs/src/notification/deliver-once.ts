@@ -4,6 +4,7 @@ import { pause } from '@backhaul/runtime';
 import { attemptSend } from './attempt-send.ts';
 import { busy, failureOf, unknownDelivery } from './failures.ts';
 import { leaseMs, sendTimeoutMs } from './limits.ts';
+import type { Wording } from './policy/wording.ts';
 import type { Delivery, LookUp, NotificationPorts } from './ports.ts';
 
 /** One message that is to reach its recipient once. */
@@ -12,8 +13,11 @@ export interface DeliverOnce {
   readonly key: string;
   /** What to do when an earlier send may or may not have been made: send once more in a way that shows as a copy, or never again. */
   readonly whenUnknown: 'resend-once' | 'never-resend';
-  /** @param again true for the one resend of a send that may have been made */
-  send(signal: AbortSignal, again: boolean): Promise<Delivery>;
+  /**
+   * @param again true for the one resend of a send that may have been made
+   * @param wording said instead of the message's own title and body
+   */
+  send(signal: AbortSignal, again: boolean, wording?: Wording): Promise<Delivery>;
   /** Asked once the send is claimed and before it is made; an outcome means that it is not. May throw RetryLater. */
   mayNotSend?(): Promise<Outcome | undefined>;
   /** With never-resend: asks the provider for a send that may have been made at `since` or after. */

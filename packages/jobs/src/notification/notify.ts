@@ -6,7 +6,6 @@ import type { NotificationPorts, NotificationRecord } from './ports.ts';
 /** The fields of a notification's payload that every channel logs, and is judged by. */
 interface Notification extends Judged {
   readonly userId: string;
-  readonly title: string;
   readonly body: string;
 }
 
@@ -44,16 +43,18 @@ export async function notify(context: JobContext<NotificationPorts>, { channel, 
         await record(false);
         return skipped('no_address', `a ${channel} notification needs an address of that kind`);
       }
+      const judged = judge(context, { channel, notification, userIds: [notification.userId] });
       let allowed: Allowed = {};
       const delivered = await deliverOnce(context, {
         ...message,
         // Once the send is claimed: what was sent before a crash must not be called read or too old by the run that follows.
         async mayNotSend() {
-          const judged = await judge(context, { channel, notification, userIds: [notification.userId] })(notification.userId);
-          if ('status' in judged) return judged;
-          allowed = judged;
+          const answer = await judged.ask(notification.userId);
+          if ('status' in answer) return answer;
+          allowed = answer;
           return message.mayNotSend?.();
         },
+        send: async (signal, again) => message.send(signal, again, await judged.wording(notification.userId)),
       });
       if ('status' in delivered) {
         await record(false);

@@ -1,31 +1,30 @@
-import type { NotificationCategory } from '@backhaul/events';
 import { type JobContext, type Outcome, RetryLater, skipped } from '@backhaul/queue/job';
 import type { NotificationPorts } from '../ports.ts';
+import { type About, announce, coalescingKey } from './announce.ts';
 import { type Taken, take } from './cap.ts';
-import { isUrgent } from './category.ts';
+import type { Gathered } from './coalesce.ts';
 import { type Decision, type Facts, decide, whenStale } from './decide.ts';
+import { type EventFacts, factsOf } from './facts.ts';
 import type { Channel, PolicyFacts, PolicyPort } from './port.ts';
-import { isTimeZone } from './quiet-hours.ts';
+import { type Wording, summaryWording } from './wording.ts';
 
-/** The fields of an event that a decision is made from. */
-export interface Judged {
-  readonly category?: NotificationCategory | undefined;
-  readonly urgent?: boolean | undefined;
-  readonly class?: string | undefined;
-  readonly chatId?: string | undefined;
-  readonly chatMessageId?: string | undefined;
-  readonly senderId?: string | undefined;
-  readonly sentAt?: string | undefined;
-  readonly expiresAt?: string | undefined;
+/** The fields of an event that it is judged by. */
+export interface Judged extends EventFacts {
+  readonly title: string;
+  readonly chatName?: string | undefined;
+  readonly locale?: string | undefined;
+  readonly fcmToken?: string | undefined;
+  readonly push?: { readonly dataOnly?: boolean | undefined } | undefined;
 }
 
 const hourMs = 3_600_000;
-/** No wait is shorter: the clocks of two machines may differ by as much. */
-const minDelayMs = 1_000;
+/** No wait is shorter: a run that comes a moment too early asks again soon enough. */
+const minDelayMs = 100;
 
-/** The rule by which a notification may be sent, kept with its job; nothing where there is no policy. */
+/** The rule by which a notification may be sent, and for how many messages it stands, kept with its job; nothing where there is no policy. */
 export interface Allowed {
   readonly rule?: string;
+  readonly messages?: number;
 }
 
 /** A notification, and all the users that are asked about: what is on record of them is read at once, when the first is asked about. */
@@ -35,36 +34,83 @@ interface Questions {
   readonly userIds: readonly string[];
 }
 
-/**
- * Judges a notification for each of its users, at the moment of sending. The
- * answer is kept: a user with several devices is asked about, and counted,
- * once. An outcome means that it is not sent; a wait is thrown as RetryLater.
- */
-export function judge(context: JobContext<NotificationPorts>, questions: Questions): (userId: string) => Promise<Outcome | Allowed> {
+/** Answers for each user of a notification. */
+export interface Judge {
+  /** Asked at the moment of sending. An outcome means that it is not sent; a wait is thrown as PolicyWait. */
+  ask(userId: string): Promise<Outcome | Allowed>;
+  /** What it says instead, if it stands for other messages as well. Does not throw. */
+  wording(userId: string): Promise<Wording | undefined>;
+}
+
+/** Judges a notification for each of its users. The answers are kept: a user with several devices is asked about, and counted, once. */
+export function judge(context: JobContext<NotificationPorts>, questions: Questions): Judge {
   const { policy } = context.ports;
-  if (policy === undefined) return async () => ({});
+  if (policy === undefined) return { ask: async () => ({}), wording: async () => undefined };
   const { channel, notification, userIds } = questions;
-  const { category, chatId, chatMessageId, senderId } = notification;
-  let onRecord: Promise<ReadonlyMap<string, PolicyFacts>> | undefined;
+  const { category, chatId, chatMessageId, senderId, sentAt, expiresAt } = notification;
+  const { messageId } = context;
+  const settings = gathers(channel, notification) ? policy.settings.coalesce : undefined;
+  const keyOf = (userId: string) => coalescingKey(userId, chatId ?? '', notification.fcmToken);
   const answers = new Map<string, Promise<Outcome | Allowed>>();
+  const counts = new Map<string, number>();
+  let onRecord: Promise<ReadonlyMap<string, PolicyFacts>> | undefined;
+
   const read = async () => {
-    const rows = await policy.facts(userIds.map((userId) => ({ messageId: context.messageId, userId, channel, category, chatId, chatMessageId, senderId })));
+    const rows = await policy.facts(userIds.map((userId) => ({ messageId, userId, channel, category, chatId, chatMessageId, senderId })));
     return new Map(rows.map((row, index) => [userIds[index] ?? '', row]));
   };
-  const answer = async (userId: string) => {
+
+  /** Of other messages of the chat, those of which the user need not be told any more. */
+  const voided = async (userId: string, others: readonly Gathered<About>[]) => {
+    const rows = await policy.facts(others.map(({ id, about }) => ({ ...about, messageId: id, userId, channel, category, chatId })));
+    const now = Date.now();
+    return new Set(
+      others.flatMap(({ id, about }, index) => {
+        const row = rows[index];
+        return row !== undefined && decide(factsOf(row, channel, { ...about, category }, policy, now), now).action === 'suppress' ? [id] : [];
+      }),
+    );
+  };
+
+  async function answer(userId: string): Promise<Outcome | Allowed> {
     onRecord ??= read();
     const row = (await onRecord).get(userId);
-    if (row === undefined) throw new Error('the policy has no facts about a notification');
+    if (policy === undefined || row === undefined) throw new Error('the policy has no facts about a notification');
     const now = Date.now();
     const facts = factsOf(row, channel, notification, policy, now);
-    const first = decide(facts, now);
-    return settled(first.action === 'send' && !facts.urgent ? await underCap(policy, { messageId: context.messageId, userId, facts, decision: first }) : first);
+    let decision = decide(facts, now);
+    if (decision.action !== 'send' || facts.urgent) return settled(decision);
+    if (settings !== undefined) {
+      const about = { chatMessageId, senderId, sentAt, expiresAt };
+      const announced = await announce(policy, { key: keyOf(userId), messageId, about, settings, voided: (others) => voided(userId, others) });
+      if (announced.as === 'gathered')
+        throw new PolicyWait('coalesced', Math.max(minDelayMs, announced.waitMs), 'it is gathered with other messages of its chat');
+      if (announced.as === 'counted') return skipped('coalesced', `one of ${announced.count} messages that ${announced.summaryId} announces`);
+      counts.set(userId, announced.count);
+      if (announced.count > 1) decision = { action: 'send', rule: 'coalesced_summary' };
+    }
+    const count = counts.get(userId) ?? 1;
+    return { ...settled(await underCap(policy, { messageId, userId, facts, decision })), ...(count > 1 ? { messages: count } : {}) };
+  }
+
+  return {
+    ask(userId) {
+      const known = answers.get(userId) ?? answer(userId);
+      answers.set(userId, known);
+      return known;
+    },
+    async wording(userId) {
+      if (settings === undefined) return undefined;
+      // A send that is repeated after a crash was asked about by an earlier run: it says what that said.
+      const count = counts.get(userId) ?? (await policy.coalescing.find(keyOf(userId), messageId).catch(() => undefined))?.count ?? 1;
+      return count > 1 ? summaryWording({ chat: notification.chatName ?? notification.title, count, locale: notification.locale }) : undefined;
+    },
   };
-  return (userId) => {
-    const known = answers.get(userId) ?? answer(userId);
-    answers.set(userId, known);
-    return known;
-  };
+}
+
+/** Pushes about messages of a chat, unless they show nothing: what the app makes of those is its own. */
+function gathers(channel: Channel, { category, chatId, push }: Judged): boolean {
+  return channel === 'push' && category === 'message' && chatId !== undefined && push?.dataOnly !== true;
 }
 
 /** Counts it towards the user's cap, if there is one. */
@@ -75,7 +121,7 @@ async function underCap(
   const { channel } = facts;
   const limit = policy.settings.perHour[channel];
   if (limit === undefined) return decision;
-  const until = await policy.change<readonly Taken[], number | undefined>({ table: 'notification_caps', userId, channel }, (taken, at) => {
+  const until = await policy.change<readonly Taken[], number | undefined>({ userId, channel }, (taken, at) => {
     const after = take(taken ?? [], messageId, { limit, windowMs: hourMs }, at);
     return { state: after.taken, answer: after.until };
   });
@@ -97,27 +143,3 @@ function settled(decision: Decision): Outcome | Allowed {
 
 /** A rule has this user wait. Told apart from a provider's wish: nobody else needs to wait with them. */
 export class PolicyWait extends RetryLater {}
-
-function factsOf(onRecord: PolicyFacts, channel: Channel, judged: Judged, { settings }: PolicyPort, now: number): Facts {
-  const receivedAt = onRecord.receivedAt?.getTime() ?? now;
-  return {
-    channel,
-    category: judged.category,
-    urgent: isUrgent(judged),
-    // A clock that runs ahead must not keep anything from being read or too old.
-    sentAt: Math.min(receivedAt, judged.sentAt === undefined ? Infinity : Date.parse(judged.sentAt)),
-    // Of a text message it is asked where its other limits are.
-    expiresAt: judged.expiresAt === undefined || channel === 'sms' ? undefined : Date.parse(judged.expiresAt),
-    withdrawn: onRecord.withdrawn,
-    enabled: onRecord.enabled ?? undefined,
-    senderBlocked: onRecord.senderBlocked,
-    leftChat: onRecord.leftChat,
-    messageDeleted: onRecord.messageDeleted,
-    readUpTo: onRecord.readUpTo?.getTime(),
-    mute: onRecord.muted ? { until: onRecord.mutedUntil?.getTime() ?? null, exceptMentions: onRecord.mutedExceptMentions ?? false } : undefined,
-    activeElsewhere: onRecord.active,
-    // Stored by a process whose runtime knew more zones: better an hour off than never sent.
-    quietWindows: onRecord.quietWindows.map((window) => (isTimeZone(window.timeZone) ? window : { ...window, timeZone: 'UTC' })),
-    mailWaitMs: settings.mailWaitMs,
-  };
-}

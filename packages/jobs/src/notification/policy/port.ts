@@ -1,4 +1,5 @@
 import type { NotificationCategory } from '@backhaul/events';
+import type { CoalesceSettings } from './coalesce.ts';
 import type { QuietWindow } from './quiet-hours.ts';
 
 /** A way to reach people. */
@@ -31,20 +32,38 @@ export interface PolicyFacts {
   readonly quietWindows: readonly QuietWindow[];
 }
 
-/** Where a state of the policy belongs. */
-export type PolicyStateKey =
-  | { readonly table: 'notification_caps'; readonly userId: string; readonly channel: string }
-  | { readonly table: 'coalesced'; readonly userId: string; readonly chatId: string; readonly target: string };
+/** Whose messages of which chat are gathered; `target` is a digest of the one device, or '' for all of the user's. */
+export interface CoalescingKey {
+  readonly userId: string;
+  readonly chatId: string;
+  readonly target: string;
+}
 
-/** What decisions are made from; `createPolicyFacts` and `createPolicyState` of @backhaul/database fit. */
+/** How a message was announced: by itself or by the summary that it carries (`summaryId` is its own id), or in another's. */
+export interface Announced {
+  readonly summaryId: string;
+  readonly count: number;
+}
+
+/** What decisions are made from; `createPolicyFacts`, `createPolicyState` and `createCoalescing` of @backhaul/database fit. */
 export interface PolicyPort {
   /** The answers are in the order of the questions. */
   facts(requests: readonly PolicyRequest[]): Promise<readonly PolicyFacts[]>;
-  /** Changes a state and returns the answer; changes of the same state take turns. `now` is the same clock for all. */
+  /** Changes what counts towards a cap and returns the answer; changes of the same take turns. `now` is the same clock for all. */
   change<State, Answer>(
-    key: PolicyStateKey,
+    key: { readonly userId: string; readonly channel: string },
     change: (state: State | undefined, now: number) => { readonly state: State; readonly answer: Answer },
   ): Promise<Answer>;
+  /** Gathers messages; each is announced once. */
+  readonly coalescing: {
+    find(key: CoalescingKey, messageId: string): Promise<Announced | undefined>;
+    /** Changes what is gathered, unless the message has been announced: then tells how. `announced` are those whose end this is, by `messageId`. */
+    change<State, Answer>(
+      key: CoalescingKey,
+      messageId: string,
+      change: (state: State | undefined, now: number) => { readonly state: State; readonly answer: Answer; readonly announced?: readonly string[] },
+    ): Promise<{ readonly known: Announced } | { readonly answer: Answer }>;
+  };
   readonly settings: PolicySettings;
 }
 
@@ -54,4 +73,6 @@ export interface PolicySettings {
   readonly perHour: Readonly<Partial<Record<Channel, number | undefined>>>;
   /** A mail about a message waits this long for the message to be read. */
   readonly mailWaitMs: number;
+  /** How pushes of the category message are gathered; each is sent by itself if not given. */
+  readonly coalesce?: CoalesceSettings | undefined;
 }

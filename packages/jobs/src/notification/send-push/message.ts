@@ -37,9 +37,9 @@ export function toDevice(
   return {
     key,
     whenUnknown: 'resend-once',
-    async send(signal) {
+    async send(signal, _again, wording = { title, body }) {
       const about = { token, messageId: context.messageId, onProbation: suspectMessageId !== null, sentAt: performance.now() };
-      const delivery = await context.ports.push.send({ token, title, body, data, collapseKey, ...shape }, signal);
+      const delivery = await context.ports.push.send({ token, ...wording, data, collapseKey, ...shape }, signal);
       // Nothing else is about the token: a refused message, a busy provider or refused credentials say nothing of whether the device is there.
       if (delivery.outcome === 'sent') await heard({ ...about, says: 'reached' });
       else if (delivery.outcome === 'refused' && delivery.about === 'recipient') await heard({ ...about, says: 'gone' });

@@ -6,7 +6,7 @@ const retryBesideWaitMs = 300_000;
 
 /** How the push to one device ended in this run. */
 export type DeviceResult =
-  | { readonly end: 'sent'; readonly alreadySent: boolean }
+  | { readonly end: 'sent'; readonly alreadySent: boolean; readonly rule?: string | undefined }
   /** It will never be sent to this device: the provider refused, or nobody knows whether it was sent. */
   | { readonly end: 'refused'; readonly code: string }
   /** A rule of the policy decided against it. */
@@ -19,6 +19,7 @@ export class Tally {
   readonly #users = new Map<string, 'reached' | 'open' | 'failed'>();
   readonly #refusals = new Map<string, number>();
   readonly #suppressed = new Map<string, number>();
+  readonly #rules = new Map<string, number>();
   #sent = 0;
   #alreadySent = 0;
   #open = 0;
@@ -39,6 +40,7 @@ export class Tally {
         this.#users.set(userId, 'reached');
         if (result.alreadySent) this.#alreadySent += 1;
         else this.#sent += 1;
+        if (result.rule !== undefined) count(this.#rules, result.rule);
         break;
       case 'refused':
         count(this.#refusals, result.code);
@@ -94,8 +96,10 @@ export class Tally {
     const refusals = sorted(this.#refusals);
     const suppressed = sorted(this.#suppressed);
     if (this.#sent + this.#alreadySent > 0) {
+      const [rule, ...rules] = sorted(this.#rules);
       return done({
         channel: 'push',
+        ...(rule === undefined ? {} : rules.length === 0 ? { rule: rule[0] } : { rules: Object.fromEntries(this.#rules) }),
         users: this.#users.size,
         sent: this.#sent,
         alreadySent: this.#alreadySent,

@@ -54,7 +54,7 @@ interface Pages {
 async function sendPages(payload: PushPayload, context: JobContext<NotificationPorts>, { users, tally, record }: Pages): Promise<void> {
   const { devices, effects } = context.ports;
   const endsAt = performance.now() + sendingMs;
-  let ask = judge(context, { channel: 'push', notification: payload, userIds: [] });
+  let judged = judge(context, { channel: 'push', notification: payload, userIds: [] });
   /** Why this run begins no more sends. */
   let ended: Error | undefined;
   // What an earlier run settled is read once, instead of asking the ledger for each device again.
@@ -69,15 +69,19 @@ async function sendPages(payload: PushPayload, context: JobContext<NotificationP
     if (device.suspectMessageId === context.messageId) return { end: 'refused', code: 'unregistered' };
     if (ended === undefined && performance.now() > endsAt) ended = new RetryLater('more_devices', 100, 'there are more devices than one run can reach');
     if (ended !== undefined) return { end: 'open', error: ended };
+    let rule: string | undefined;
     try {
       const delivered = await deliverOnce(context, {
         ...message,
         async mayNotSend() {
-          const judged = await ask(device.userId);
-          return 'status' in judged ? judged : undefined;
+          const answer = await judged.ask(device.userId);
+          if ('status' in answer) return answer;
+          rule = answer.rule;
+          return undefined;
         },
+        send: async (signal, again) => message.send(signal, again, await judged.wording(device.userId)),
       });
-      if (!('status' in delivered)) return { end: 'sent', alreadySent: delivered.alreadySent };
+      if (!('status' in delivered)) return { end: 'sent', alreadySent: delivered.alreadySent, rule };
       return { end: 'suppressed', rule: delivered.status === 'skipped' ? delivered.reason : delivered.status };
     } catch (thrown) {
       const error = withoutLedger(thrown);
@@ -90,7 +94,7 @@ async function sendPages(payload: PushPayload, context: JobContext<NotificationP
   for (let from = 0; from < users.length && ended === undefined; from += usersPerPage) {
     const page = users.slice(from, from + usersPerPage);
     const answers: TokenAnswer[] = [];
-    ask = judge(context, { channel: 'push', notification: payload, userIds: page });
+    judged = judge(context, { channel: 'push', notification: payload, userIds: page });
     await inParallel(await devices.ofUsers(page), maxInFlight, async (device) => tally.add(device.userId, await sendTo(device, answers)));
     await devices.heard(answers);
     await record(page);

@@ -40,6 +40,9 @@ export const de: Readonly<Record<MessageKey, string>> = {
   'newSignIn.action': 'Meine Geräte prüfen',
   'newSignIn.closing': 'Warst du es? Dann ist nichts zu tun. Wenn nicht, melde das Gerät ab und ändere jetzt dein Passwort.',
 
+  'coalesced.body': '{count, plural, one {# neue Nachricht} other {# neue Nachrichten}} in {chat}',
+  'coalesced.messages': '{count, plural, one {# neue Nachricht} other {# neue Nachrichten}}',
+
   'missedMessages.subject': '{count, plural, one {# neue Nachricht} other {# neue Nachrichten}} in {brand}',
   'missedMessages.preheader': 'Aus {chats, plural, one {# Chat} other {# Chats}}',
   'missedMessages.heading': '{count, plural, one {Du hast # neue Nachricht} other {Du hast # neue Nachrichten}}',

@@ -38,6 +38,9 @@ export const en = {
   'newSignIn.action': 'Check my devices',
   'newSignIn.closing': 'Was it you? Then there is nothing to do. If not, sign that device out and change your password now.',
 
+  'coalesced.body': '{count, plural, one {# new message} other {# new messages}} in {chat}',
+  'coalesced.messages': '{count, plural, one {# new message} other {# new messages}}',
+
   'missedMessages.subject': '{count, plural, one {# new message} other {# new messages}} in {brand}',
   'missedMessages.preheader': 'From {chats, plural, one {# chat} other {# chats}}',
   'missedMessages.heading': '{count, plural, one {You have # new message} other {You have # new messages}}',

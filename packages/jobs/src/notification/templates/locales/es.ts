@@ -40,6 +40,9 @@ export const es: Readonly<Record<MessageKey, string>> = {
   'newSignIn.action': 'Revisar mis dispositivos',
   'newSignIn.closing': '¿Has sido tú? Entonces no tienes que hacer nada. Si no, cierra la sesión de ese dispositivo y cambia ya tu contraseña.',
 
+  'coalesced.body': '{count, plural, one {# mensaje nuevo} other {# mensajes nuevos}} en {chat}',
+  'coalesced.messages': '{count, plural, one {# mensaje nuevo} other {# mensajes nuevos}}',
+
   'missedMessages.subject': '{count, plural, one {# mensaje nuevo} other {# mensajes nuevos}} en {brand}',
   'missedMessages.preheader': 'De {chats, plural, one {# chat} other {# chats}}',
   'missedMessages.heading': '{count, plural, one {Tienes # mensaje nuevo} other {Tienes # mensajes nuevos}}',
