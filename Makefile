@@ -2,7 +2,7 @@
 RUN = sh scripts/run.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down dev start check test test-unit test-int test-flow test-slow bench bench-bridge bench-growth bench-latency bench-media fmt clean
+.PHONY: help setup demo up down dev start check test test-unit test-int test-flow test-slow bench bench-bridge bench-growth bench-latency bench-media bench-notify fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-latency: ## publish to start of the work
 
 bench-media: ## what pictures, videos and voice notes cost, against the bare work
 	@$(RUN) bench media
+
+bench-notify: ## notifications per second, against other job queues
+	@$(RUN) bench notify
 
 fmt: ## format the sources
 	@$(RUN) fmt

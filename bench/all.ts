@@ -5,11 +5,11 @@ import { type Figure, machineShape } from './figure.ts';
 
 /**
  * Runs benchmarks one after the other and keeps their results:
- * `node bench/all.ts [bridge] [growth] [latency] [media]`, all of them without names.
+ * `node bench/all.ts [bridge] [growth] [latency] [media] [notify]`, all of them without names.
  * The figures go to standard output, and with the machine's shape to
  * `bench/results/<name>.json`.
  */
-const BENCHMARKS = ['bridge', 'growth', 'latency', 'media'];
+const BENCHMARKS = ['bridge', 'growth', 'latency', 'media', 'notify'];
 
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !BENCHMARKS.includes(name));

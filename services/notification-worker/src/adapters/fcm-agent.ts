@@ -26,6 +26,8 @@ export interface Redirect {
 const FCM_HOST = 'fcm.googleapis.com';
 /** Below the idle time after which Google closes a connection: a request on a connection that dies under it would be ambiguous for nothing. */
 const IDLE_CONNECTION_MS = 60_000;
+/** An envelope's pushes at once; what more envelopes bring waits for a connection, and has certainly not been sent while it does. */
+const MAX_CONNECTIONS = 200;
 
 /**
  * The HTTPS agent below firebase-admin. Beside keeping connections alive it
@@ -47,7 +49,13 @@ export class FcmAgent extends Agent {
   readonly #redirect: Redirect | undefined;
 
   constructor(redirect?: Redirect) {
-    super({ keepAlive: true, timeout: IDLE_CONNECTION_MS, scheduling: 'lifo' } satisfies AgentOptions);
+    super({
+      keepAlive: true,
+      timeout: IDLE_CONNECTION_MS,
+      scheduling: 'lifo',
+      maxSockets: MAX_CONNECTIONS,
+      maxFreeSockets: MAX_CONNECTIONS,
+    } satisfies AgentOptions);
     this.#redirect = redirect;
   }
 

@@ -79,7 +79,12 @@ async function sendOnce(agent: FcmAgent, app: App, message: PushMessage, signal:
       if (sighting.status === 503) busyAnswered(unavailable(sighting, 'FCM answered 503'));
     },
     (sighting) => {
-      const onAbort = () => sighting.end(new Error('the send was aborted'));
+      const aborted = Promise.withResolvers<Delivery>();
+      const onAbort = () => {
+        sighting.end(new Error('the send was aborted'));
+        // The library ignores the abort while it waits for an access token.
+        aborted.resolve(lost(sighting, 'no answer in time'));
+      };
       signal.addEventListener('abort', onAbort, { once: true });
       // In a promise of its own: the library checks the message before it returns one, and throws.
       const sent = Promise.resolve()
@@ -87,13 +92,8 @@ async function sendOnce(agent: FcmAgent, app: App, message: PushMessage, signal:
         .then(
           (name): Delivery => ({ outcome: 'sent', providerId: name }),
           (error: unknown) => classify(error, sighting),
-        )
-        .finally(() => signal.removeEventListener('abort', onAbort));
-      const aborted = new Promise<Delivery>((resolve) => {
-        // The library ignores the abort while it waits for an access token.
-        signal.addEventListener('abort', () => resolve(lost(sighting, 'no answer in time')), { once: true });
-      });
-      return Promise.race([sent, early, aborted]);
+        );
+      return Promise.race([sent, early, aborted.promise]).finally(() => signal.removeEventListener('abort', onAbort));
     },
   );
 }
