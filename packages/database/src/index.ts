@@ -8,6 +8,7 @@ export {
   type SqlResult,
   type SqlValue,
 } from './database.ts';
+export { createChannelHolds, type ChannelHolds } from './channel-holds.ts';
 export { createCoalescing, type Announced, type Coalescing, type CoalescingKey } from './coalescing.ts';
 export { createDeadLetters, type DeadLetter, type DeadLetters, type PoisonMessage } from './dead-letters.ts';
 export { createDeviceTokens, type DeviceRegistration, type DeviceRow, type DeviceTokens, type GoneToken } from './device-tokens.ts';

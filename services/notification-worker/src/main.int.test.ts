@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createEmailQueue, createJobs } from '@backhaul/database';
 import type { notificationJobs } from '@backhaul/jobs/notification';
 import { type Producer, createProducer, redisEnv, redisOptions, seal } from '@backhaul/queue';
-import { loadConfig, silentLogger } from '@backhaul/runtime';
+import { loadConfig, pause, silentLogger } from '@backhaul/runtime';
 import { type Effect, eventually, freePort, sharedStack, startFleet } from '@backhaul/testing';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -143,6 +143,30 @@ test('beyond the dispatch limit mails wait without using a try, and operators se
   const jobs = createJobs(testDatabase.database);
   expect((await Promise.all(ids.map((id) => jobs.find(id)))).map((job) => job?.failures)).toEqual([0, 0, 0]);
 });
+
+test('D-08: after one 429 every push that is queued waits, in all workers: none asks in vain, and no try is used up', async () => {
+  await using _one = await startWorkerProcess();
+  await using _other = await startWorkerProcess();
+  const sends = async () => (await servers.fakes.traffic()).fcm.requests['send'] ?? 0;
+  const before = await sends();
+  await servers.fakes.script('fcm', [{ match: { operation: 'send' }, times: 1, action: { code: 'QUOTA_EXCEEDED', headers: { 'retry-after': '8' } } }]);
+  const first = await accept('notification.send-push', { type: 'push', ...text, fcmToken: 'device' });
+  await untilStatus(first, 'retrying');
+  // Longer than the workers may take to hear of it.
+  await pause(1_500);
+  const ids = await Promise.all(
+    Array.from({ length: 20 }, (_, index) => accept('notification.send-push', { type: 'push', ...text, fcmToken: `device-${index}` })),
+  );
+  for (const id of [first, ...ids]) await untilStatus(id, 'done');
+  expect(await servers.fakes.effects({ service: 'fcm', kind: 'push' })).toHaveLength(21);
+  expect((await sends()) - before).toBe(22);
+  const jobs = createJobs(testDatabase.database);
+  for (const id of ids) {
+    const job = await jobs.find(id);
+    expect(job?.failures).toBe(0);
+    expect(job?.history).toContainEqual(expect.objectContaining({ event: 'postponed', code: 'channel_held' }));
+  }
+}, 60_000);
 
 test('without channels it starts, warns, and its jobs are dead letters', async () => {
   const names = [

@@ -1,5 +1,6 @@
 import {
   type Database,
+  createChannelHolds,
   createCoalescing,
   createDeviceTokens,
   createEffects,
@@ -10,12 +11,24 @@ import {
   createSmsReports,
   createWithdrawals,
 } from '@backhaul/database';
-import { type Delivery, type MailProvider, type NotificationPorts, type PolicySettings, createFailoverMailer } from '@backhaul/jobs/notification';
+import {
+  type Delivery,
+  type MailProvider,
+  type NotificationPorts,
+  type NotificationRecord,
+  type PolicySettings,
+  createFailoverMailer,
+} from '@backhaul/jobs/notification';
 import type { MailBrands } from '@backhaul/jobs/templates';
 import type { Logger, Metrics } from '@backhaul/runtime';
 import { createPgNotificationLog } from './adapters/pg-notification-log.ts';
 import { createPgPushDevices } from './adapters/pg-push-devices.ts';
+import { createSharedBrake } from './adapters/shared-brake.ts';
 import type { Channels } from './channels.ts';
+
+interface Sender<Message> {
+  send(message: Message, signal: AbortSignal): Promise<Delivery>;
+}
 
 /** The effects of this process: its channels to the outside, the ledger and the log in Postgres. */
 export function createPorts({
@@ -35,12 +48,22 @@ export function createPorts({
 }): NotificationPorts {
   const requests = metrics.counter('provider_requests_total', 'Messages given to a provider, by what it answered', ['provider', 'outcome']);
   const durations = metrics.seconds('provider_request_seconds', 'How long a provider took to answer', ['provider']);
-  const measured = <Message>(provider: string, port: { send(message: Message, signal: AbortSignal): Promise<Delivery> }) => ({
+  const unauthorized = metrics.gauge('channel_unauthorized', '1 from a refusal of our credentials until the channel sends again', ['channel']);
+  const measured = <Message>(provider: string, port: Sender<Message>): Sender<Message> => ({
     async send(message: Message, signal: AbortSignal): Promise<Delivery> {
       const end = durations.startTimer({ provider });
       const delivery = await port.send(message, signal);
       end();
       requests.inc({ provider, outcome: delivery.outcome });
+      return delivery;
+    },
+  });
+  // Around all providers of a channel: one whose place another takes is no alarm.
+  const alarmed = <Message>(channel: NotificationRecord['channel'], port: Sender<Message>): Sender<Message> => ({
+    async send(message, signal) {
+      const delivery = await port.send(message, signal);
+      if (delivery.outcome === 'sent') unauthorized.set({ channel }, 0);
+      else if (delivery.outcome === 'unauthorized' && delivery.about === undefined) unauthorized.set({ channel }, 1);
       return delivery;
     },
   });
@@ -53,18 +76,19 @@ export function createPorts({
     for (const { provider, state } of mailer.states()) gauge.set({ provider }, state === 'closed' ? 0 : 1);
   });
   return {
-    push: measured('fcm', channels.push.port),
+    push: alarmed('push', measured('fcm', channels.push.port)),
     devices: createPgPushDevices({ tokens: createDeviceTokens(database), policy: channels.tokenPolicy, log, metrics }),
-    mailer,
+    mailer: alarmed('email', mailer),
     mailGuard,
     mailPolicy: { perMinute: channels.mail.perMinute },
-    sms: { ...measured('sms', channels.sms.port), list: (message, claimedAt, signal) => channels.sms.port.list(message, claimedAt, signal) },
+    sms: { ...alarmed('sms', measured('sms', channels.sms.port)), list: (message, claimedAt, signal) => channels.sms.port.list(message, claimedAt, signal) },
     smsPolicy: channels.smsPolicy,
     smsGuard: createSmsGuard(database),
     smsReports: createSmsReports(database),
     notifications: createPgNotificationLog(database, log),
     effects: createEffects(database),
     withdrawals: createWithdrawals(database),
+    brake: createSharedBrake({ holds: createChannelHolds(database), log }),
     ...(brands === undefined ? {} : { brands }),
     ...(policy === undefined
       ? {}

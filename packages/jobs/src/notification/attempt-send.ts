@@ -1,12 +1,13 @@
 import type { JobContext } from '@backhaul/queue/job';
 import { describeError, failpoint } from '@backhaul/runtime';
+import { heedAnswer } from './heed-brake.ts';
 import { sendTimeoutMs } from './limits.ts';
-import type { Delivery, NotificationPorts } from './ports.ts';
+import type { Delivery, NotificationPorts, NotificationRecord } from './ports.ts';
 
 /** Makes one send within its time limit; whatever happens, the answer is a Delivery. */
 export async function attemptSend(
   context: JobContext<NotificationPorts>,
-  send: (signal: AbortSignal, again: boolean) => Promise<Delivery>,
+  message: { readonly channel: NotificationRecord['channel']; send(signal: AbortSignal, again: boolean): Promise<Delivery> },
   again: boolean,
 ): Promise<Delivery> {
   if (context.signal.aborted) return { outcome: 'unavailable', detail: 'the job was stopped before sending' };
@@ -17,8 +18,9 @@ export async function attemptSend(
   const timer = setTimeout(() => end.abort(new Error(`the provider took longer than ${sendTimeoutMs} ms`)), sendTimeoutMs);
   failpoint('notification.claimed');
   try {
-    const delivery = await send(end.signal, again);
+    const delivery = await message.send(end.signal, again);
     failpoint('notification.sent');
+    await heedAnswer(context, message.channel, delivery);
     return delivery;
   } catch (error) {
     // An adapter does not throw. If one does, nobody knows how far it came.

@@ -2,13 +2,15 @@ import { type JobContext, type Outcome, PermanentFailure, RetryLater } from '@ba
 
 import { pause } from '@backhaul/runtime';
 import { attemptSend } from './attempt-send.ts';
+import { waitForBrake } from './heed-brake.ts';
 import { busy, failureOf, unknownDelivery } from './failures.ts';
 import { leaseMs, sendTimeoutMs } from './limits.ts';
 import type { Wording } from './policy/wording.ts';
-import type { Delivery, LookUp, NotificationPorts } from './ports.ts';
+import type { Delivery, LookUp, NotificationPorts, NotificationRecord } from './ports.ts';
 
 /** One message that is to reach its recipient once. */
 export interface DeliverOnce {
+  readonly channel: NotificationRecord['channel'];
   /** What is sent to whom and why; see `effectKey`. */
   readonly key: string;
   /** What to do when an earlier send may or may not have been made: send once more in a way that shows as a copy, or never again. */
@@ -35,6 +37,8 @@ export interface Delivered {
 /**
  * Claims the effect, sends, and tells the ledger what happened.
  *
+ * While the channel is held nothing is asked: RetryLater `channel_held`.
+ *
  * | ledger says | what follows |
  * |---|---|
  * | claimed | send |
@@ -55,6 +59,7 @@ export interface Delivered {
  */
 export async function deliverOnce(context: JobContext<NotificationPorts>, message: DeliverOnce): Promise<Delivered | Outcome> {
   const { effects } = context.ports;
+  await waitForBrake(context, message.channel);
   const claim = await effects.claim(message.key, { messageId: context.messageId, leaseMs });
   switch (claim.state) {
     case 'confirmed':
@@ -84,7 +89,7 @@ async function firstSend(context: JobContext<NotificationPorts>, message: Delive
     await effects.release(message.key, token);
     throw error;
   }
-  const delivery = await attemptSend(context, message.send, false);
+  const delivery = await attemptSend(context, message, false);
   switch (delivery.outcome) {
     case 'sent':
       return confirmed(context, message.key, token, delivery.providerId);
@@ -146,7 +151,7 @@ async function resend(context: JobContext<NotificationPorts>, message: DeliverOn
       break;
   }
   context.log.warn('sending once more: whether the first send was made is unknown', { key: message.key });
-  const delivery = await attemptSend(context, message.send, true);
+  const delivery = await attemptSend(context, message, true);
   switch (delivery.outcome) {
     case 'sent': {
       const delivered = await confirmed(context, message.key, token, delivery.providerId);

@@ -18,8 +18,8 @@ export type Delivery =
   | { readonly outcome: 'deferred'; readonly code: string; readonly detail: string; readonly retryAfterMs?: number; readonly about?: 'provider' }
   /** The provider could not be reached or answered that it cannot work; nothing was sent. */
   | { readonly outcome: 'unavailable'; readonly detail: string }
-  /** Our credentials were refused; nothing was sent. An operator must act. */
-  | { readonly outcome: 'unauthorized'; readonly detail: string }
+  /** Our credentials were refused; nothing was sent. An operator must act. `about: 'platform'`: only those for the devices of one platform. */
+  | { readonly outcome: 'unauthorized'; readonly detail: string; readonly about?: 'platform' }
   /** This process has no settings for the channel; nothing was sent. An operator must act. */
   | { readonly outcome: 'unconfigured'; readonly detail: string }
   /** The connection was lost or the time ran out after the message went out: it may or may not have been sent. */

@@ -18,7 +18,12 @@ const defaultDeferralMs = 60_000;
 const minDeferralMs = 1_000;
 const maxDeferralMs = 3_600_000;
 /** The wait before credentials are tried again that were refused: waiting loses nothing, trying by policy would empty the queue into dead letters in 35 s. */
-const unauthorizedDelayMs = 60_000;
+export const unauthorizedDelayMs = 60_000;
+
+/** How long to wait for a provider that said "not now". */
+export function deferralMs(retryAfterMs: number | undefined): number {
+  return Math.min(maxDeferralMs, Math.max(minDeferralMs, retryAfterMs ?? defaultDeferralMs));
+}
 
 /** What a send that was certainly not made means for the job. */
 export function failureOf(context: JobContext<NotificationPorts>, delivery: Exclude<Delivery, { outcome: 'sent' | 'ambiguous' }>): Error {
@@ -26,12 +31,12 @@ export function failureOf(context: JobContext<NotificationPorts>, delivery: Excl
     case 'refused':
       return new PermanentFailure(delivery.code, delivery.detail);
     case 'deferred':
-      return new RetryLater(delivery.code, Math.min(maxDeferralMs, Math.max(minDeferralMs, delivery.retryAfterMs ?? defaultDeferralMs)), delivery.detail);
+      return new RetryLater(delivery.code, deferralMs(delivery.retryAfterMs), delivery.detail);
     case 'unavailable':
       return new ProviderUnavailable(delivery.detail);
     case 'unauthorized':
       context.log.error('the provider refuses our credentials: mend them, the jobs wait', { detail: delivery.detail });
-      return new RetryLater('channel_unauthorized', unauthorizedDelayMs, delivery.detail);
+      return new RetryLater(delivery.about === 'platform' ? 'platform_unauthorized' : 'channel_unauthorized', unauthorizedDelayMs, delivery.detail);
     case 'unconfigured':
       return new PermanentFailure('channel_not_configured', delivery.detail);
   }

@@ -25,6 +25,7 @@ export type {
 } from './ports.ts';
 export type { SmsClass, SmsGuard, SmsList, SmsPolicy, SmsReport, SmsReports, SmsSender, TextMessage } from './sms-ports.ts';
 export type { PolicySettings } from './policy/port.ts';
+export type { ChannelBrake } from './channel-brake.ts';
 export type { PushDevices } from './send-push/devices.ts';
 
 /** The work of every notification job; a job without its handler does not compile. */

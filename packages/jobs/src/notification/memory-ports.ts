@@ -78,6 +78,7 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
   const effects = memoryEffects();
   const devices: PushDevice[] = [];
   const heard: TokenAnswer[] = [];
+  const holds = new Map<string, { forMs: number; reason: string }>();
   const lists: SmsList[] = [];
   const optedOut = new Set<string>();
   const takes = new Map<string, string[]>();
@@ -146,6 +147,12 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
         withdrawals.push(withdrawal);
       },
     },
+    brake: {
+      async hold(channel, forMs, reason) {
+        holds.set(channel, { forMs, reason });
+      },
+      held: async (channel) => holds.get(channel),
+    },
     notifications: {
       async record(record) {
         records.push(record);
@@ -155,7 +162,7 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
       },
     },
   };
-  return { ports, pushes, devices, heard, mails, texts, records, effects, lists, optedOut, received, reports, suppressed, waits, withdrawals };
+  return { ports, pushes, devices, heard, holds, mails, texts, records, effects, lists, optedOut, received, reports, suppressed, waits, withdrawals };
 }
 
 /** A handler's context in a test. */

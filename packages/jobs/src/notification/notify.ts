@@ -14,7 +14,7 @@ export interface Notify {
   readonly channel: NotificationRecord['channel'];
   readonly notification: Notification;
   /** Checks and builds the message; undefined when there is no address. May throw PermanentFailure. */
-  prepare(): DeliverOnce | undefined;
+  prepare(): Omit<DeliverOnce, 'channel'> | undefined;
 }
 
 /** The wait when Postgres is away: the ledger must be asked before anything is sent. */
@@ -47,6 +47,7 @@ export async function notify(context: JobContext<NotificationPorts>, { channel, 
       let allowed: Allowed = {};
       const delivered = await deliverOnce(context, {
         ...message,
+        channel,
         // Once the send is claimed: what was sent before a crash must not be called read or too old by the run that follows.
         async mayNotSend() {
           const answer = await judged.ask(notification.userId);

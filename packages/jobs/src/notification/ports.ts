@@ -1,3 +1,4 @@
+import type { ChannelBrake } from './channel-brake.ts';
 import type { Delivery } from './delivery.ts';
 import type { MailGuard, MailPolicy, Mailer } from './mail-ports.ts';
 import type { PolicyPort } from './policy/port.ts';
@@ -100,6 +101,7 @@ export interface NotificationPorts {
   readonly smsReports: SmsReports;
   readonly notifications: NotificationLog;
   readonly effects: EffectLedger;
+  readonly brake: ChannelBrake;
   /** The looks of mails by tenant; plain ones if not given. */
   readonly brands?: MailBrands;
   readonly withdrawals: Withdrawals;

@@ -18,13 +18,16 @@ export function classify(error: unknown, sighting: Sighting): Delivery {
       // The library gives one name to two things: a token of another project, and a service account without the permission.
       return said === 'SENDER_ID_MISMATCH' ? refused('recipient', 'sender_id_mismatch', message) : { outcome: 'unauthorized', detail: message };
     case 'messaging/third-party-auth-error':
+      // The library says the same of an access token that was refused.
+      return { outcome: 'unauthorized', detail: message, ...(said === 'THIRD_PARTY_AUTH_ERROR' ? { about: 'platform' } : {}) };
     case 'messaging/authentication-error':
     case 'app/invalid-credential':
       return sighting.written || isRefusedCredential(message) ? { outcome: 'unauthorized', detail: message } : { outcome: 'unavailable', detail: message };
-    case 'messaging/message-rate-exceeded':
     case 'messaging/device-message-rate-exceeded':
+      return deferred(sighting, message, 'device_rate_limited');
+    case 'messaging/message-rate-exceeded':
     case 'messaging/topics-message-rate-exceeded':
-      return deferred(sighting, message);
+      return deferred(sighting, message, isDeviceQuota(error) ? 'device_rate_limited' : 'rate_limited');
     case 'messaging/server-unavailable':
     case 'messaging/internal-error':
       return unavailable(sighting, message);
@@ -45,7 +48,7 @@ export function classify(error: unknown, sighting: Sighting): Delivery {
       // Not a token's 404, which says UNREGISTERED: the project or the path does not exist.
       return { outcome: 'unauthorized', detail: message };
     case 429:
-      return deferred(sighting, message);
+      return deferred(sighting, message, 'rate_limited');
     case undefined:
       // No answer at all: a failed token request before it, or a lost connection.
       if (isRefusedCredential(message)) return { outcome: 'unauthorized', detail: message };
@@ -65,8 +68,8 @@ function refused(about: 'recipient' | 'message', code: string, detail: string): 
   return { outcome: 'refused', about, code, detail };
 }
 
-function deferred(sighting: Sighting, detail: string): Delivery {
-  return { outcome: 'deferred', code: 'rate_limited', detail, ...retryAfterMs(sighting.retryAfter) };
+function deferred(sighting: Sighting, detail: string, code: string): Delivery {
+  return { outcome: 'deferred', code, detail, ...retryAfterMs(sighting.retryAfter) };
 }
 
 /** FCM cannot work now. With a time to come back it is a deferral, which costs no try. */
@@ -78,6 +81,16 @@ export function unavailable(sighting: Sighting, detail: string): Delivery {
 /** Google's token endpoint says no to the service account, rather than not answering. */
 function isRefusedCredential(message: string): boolean {
   return /invalid_grant|invalid_client|unauthorized_client|access_denied|Invalid JWT/i.test(message);
+}
+
+/** One device that gets too much is no reason to stop all others. FCM says QUOTA_EXCEEDED of both, and in a QuotaFailure which quota it was. */
+function isDeviceQuota(error: unknown): boolean {
+  const details = field(field(responseData(error), 'error'), 'details');
+  const violations = Array.isArray(details) ? details.flatMap((detail) => field(detail, 'violations') ?? []) : [];
+  return (
+    violations.length > 0 &&
+    violations.every((violation) => /device/i.test(`${String(field(violation, 'subject'))} ${String(field(violation, 'description'))}`))
+  );
 }
 
 /** INVALID_ARGUMENT is said of a malformed token and of a malformed message alike; the violated field or the text tells them apart. */

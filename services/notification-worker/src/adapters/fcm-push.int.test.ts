@@ -68,6 +68,18 @@ test('many pushes share one access token and one connection', async () => {
   expect((await servers.fakes.traffic()).fcm.connections - before).toBeLessThanOrEqual(2);
 });
 
+const deviceQuota = JSON.stringify({
+  error: {
+    code: 429,
+    message: 'Quota exceeded',
+    status: 'RESOURCE_EXHAUSTED',
+    details: [
+      { '@type': 'type.googleapis.com/google.firebase.fcm.v1.FcmError', errorCode: 'QUOTA_EXCEEDED' },
+      { '@type': 'type.googleapis.com/google.rpc.QuotaFailure', violations: [{ subject: 'device:1', description: 'Device message rate exceeded' }] },
+    ],
+  },
+});
+
 test.each<[string, Action, object]>([
   ['UNREGISTERED', { code: 'UNREGISTERED' }, { outcome: 'refused', about: 'recipient', code: 'unregistered' }],
   ['a malformed token', { code: 'INVALID_ARGUMENT' }, { outcome: 'refused', about: 'recipient', code: 'invalid_token' }],
@@ -77,15 +89,10 @@ test.each<[string, Action, object]>([
     { outcome: 'refused', about: 'message', code: 'invalid_payload' },
   ],
   ['a token of another project', { code: 'SENDER_ID_MISMATCH' }, { outcome: 'refused', about: 'recipient', code: 'sender_id_mismatch' }],
-  [
-    'a service account without the permission',
-    { status: 403, body: '{"error":{"code":403,"message":"Permission denied","status":"PERMISSION_DENIED"}}' },
-    { outcome: 'unauthorized' },
-  ],
-  ['a refused access token', { status: 401 }, { outcome: 'unauthorized' }],
-  ['an expired APNs certificate', { code: 'THIRD_PARTY_AUTH_ERROR' }, { outcome: 'unauthorized' }],
+  ['an expired APNs certificate', { code: 'THIRD_PARTY_AUTH_ERROR' }, { outcome: 'unauthorized', about: 'platform' }],
   ['429', { code: 'QUOTA_EXCEEDED', headers: { 'retry-after': '30' } }, { outcome: 'deferred', code: 'rate_limited', retryAfterMs: 30_000 }],
   ['429 without a time', { code: 'QUOTA_EXCEEDED' }, { outcome: 'deferred', code: 'rate_limited' }],
+  ['429 for one device', { status: 429, body: deviceQuota, headers: { 'retry-after': '30' } }, { outcome: 'deferred', code: 'device_rate_limited' }],
   ['500', { code: 'INTERNAL' }, { outcome: 'unavailable' }],
   ['503', { code: 'UNAVAILABLE' }, { outcome: 'unavailable' }],
   ['502 of a gateway', { status: 502, body: '<html>Bad Gateway</html>' }, { outcome: 'unavailable' }],
@@ -129,11 +136,29 @@ test('an abort ends a request that hangs, and nothing follows it', async () => {
   expect(sends).toBe(1);
 });
 
-test('after a refused access token the next push fetches another', async () => {
-  await servers.fakes.script('fcm', [{ match: { operation: 'send' }, times: 1, action: { status: 401 } }]);
-  await expect(push.send(message, never)).resolves.toMatchObject({ outcome: 'unauthorized' });
+test.each<[string, Action]>([
+  ['a service account without the permission', { status: 403, body: '{"error":{"code":403,"message":"Permission denied","status":"PERMISSION_DENIED"}}' }],
+  ['a refused access token', { status: 401 }],
+])('D-09: %s is unauthorized with one request, or two when it was good before', async (_name, action) => {
+  const own = (await servers.channels()).push.port;
+  const script = await servers.fakes.script('fcm', [{ match: { operation: 'send' }, action }]);
+  const first = await sendsDuring(() => own.send(message, never));
+  expect(first).toMatchObject({ result: { outcome: 'unauthorized' }, sends: 1 });
+  await script.remove();
+  await expect(own.send(message, never)).resolves.toMatchObject({ outcome: 'sent' });
+  await servers.fakes.script('fcm', [{ match: { operation: 'send' }, action }]);
+  const later = await sendsDuring(() => own.send(message, never));
+  expect(later).toMatchObject({ result: { outcome: 'unauthorized' }, sends: 2 });
+});
+
+test('D-09: an access token that is refused all at once is fetched anew, and no push of those under way is lost or doubled', async () => {
+  const own = (await servers.channels()).push.port;
+  await own.send(message, never);
   await servers.fakes.reset();
-  await expect(push.send(message, never)).resolves.toMatchObject({ outcome: 'sent' });
+  await servers.fakes.script('fcm', [{ match: { operation: 'send' }, times: 20, action: { status: 401, delayMs: 500 } }]);
+  const sent = await Promise.all(Array.from({ length: 20 }, (_, index) => own.send({ ...message, token: `device-${index}` }, never)));
+  expect(sent.map(({ outcome }) => outcome)).toEqual(Array.from({ length: 20 }, () => 'sent'));
+  expect(await servers.fakes.effects({ service: 'fcm', kind: 'push' })).toHaveLength(20);
   expect(await servers.fakes.effects({ service: 'fcm', kind: 'token' })).toHaveLength(1);
 });
 

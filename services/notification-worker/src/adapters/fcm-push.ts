@@ -29,6 +29,8 @@ export function createFcmPush(options: FcmOptions): PushSender & Closeable {
   const agent = new FcmAgent(options.redirect);
   const open = (): App => initializeApp({ projectId: options.projectId, credential: serviceAccount(options, agent), httpAgent: agent }, `fcm-${randomUUID()}`);
   let app = open();
+  /** Apps whose credentials FCM has taken. */
+  const proven = new WeakSet<App>();
 
   /** The library keeps an access token until it runs out. After a refusal the next send shall fetch another. */
   function renewCredential(refused: App): void {
@@ -41,8 +43,16 @@ export function createFcmPush(options: FcmOptions): PushSender & Closeable {
     async send(message, signal) {
       const used = app;
       const delivery = await sendOnce(agent, used, message, signal);
-      if (delivery.outcome === 'unauthorized') renewCredential(used);
-      return delivery;
+      if (delivery.outcome === 'sent') proven.add(used);
+      if (delivery.outcome !== 'unauthorized' || delivery.about === 'platform') return delivery;
+      renewCredential(used);
+      // Refused, so certainly not sent. An access token that was good and is not any more is no reason to call the account refused.
+      if (!proven.has(used)) return delivery;
+      const again = app;
+      const second = await sendOnce(agent, again, message, signal);
+      if (second.outcome === 'sent') proven.add(again);
+      else if (second.outcome === 'unauthorized') renewCredential(again);
+      return second;
     },
     async close() {
       await deleteApp(app);

@@ -35,6 +35,7 @@ export function toDevice(
   const collapseKey = collapseId === undefined ? effectHash(key) : collapseKeyOf(userId, collapseId);
   const shape = payload.push === undefined ? {} : { options };
   return {
+    channel: 'push',
     key,
     whenUnknown: 'resend-once',
     async send(signal, _again, wording = { title, body }) {
