@@ -76,22 +76,22 @@ test.each([
   await expect(push(other, randomUUID(), toToken())).resolves.toMatchObject({ status: 'done' });
 });
 
-test('a 429 in the middle of a push to a thousand users stops it, and the next run reaches the others, each once', async () => {
+test('a 429 in the middle of a push to hundreds of users stops it, and the next run reaches the others, each once', async () => {
   const devices = createDeviceTokens(world.database);
-  const userIds = Array.from({ length: 1_000 }, () => randomUUID());
+  const userIds = Array.from({ length: 500 }, () => randomUUID());
   for (const userId of userIds) await devices.register({ token: `token:${userId}`, userId, platform: 'web' });
   const id = randomUUID();
-  await servers.fakes.script('fcm', [{ match: { operation: 'send' }, nth: 300, action: { code: 'QUOTA_EXCEEDED', headers: { 'retry-after': '60' } } }]);
+  await servers.fakes.script('fcm', [{ match: { operation: 'send' }, nth: 100, action: { code: 'QUOTA_EXCEEDED', headers: { 'retry-after': '60' } } }]);
   const before = await sends();
   await expect(push(one, id, { userIds })).rejects.toMatchObject({ name: 'RetryLater', code: expect.stringMatching(/rate_limited|channel_held/) as string });
   const made = (await sends()) - before;
-  expect(made).toBeGreaterThanOrEqual(300);
+  expect(made).toBeGreaterThanOrEqual(100);
   // Those that were under way, and no more.
-  expect(made).toBeLessThan(300 + 200);
+  expect(made).toBeLessThan(100 + 100);
   await holdIsOver();
-  await expect(push(other, id, { userIds }, 2)).resolves.toMatchObject({ status: 'done', result: { sent: 1_000 - (made - 1), alreadySent: made - 1 } });
+  await expect(push(other, id, { userIds }, 2)).resolves.toMatchObject({ status: 'done', result: { sent: 500 - (made - 1), alreadySent: made - 1 } });
   const arrived = (await servers.fakes.effects({ service: 'fcm', kind: 'push' })).map(({ key }) => key);
-  expect([arrived.length, new Set(arrived).size]).toEqual([1_000, 1_000]);
+  expect([arrived.length, new Set(arrived).size]).toEqual([500, 500]);
 }, 60_000);
 
 test.each<[string, Action]>([

@@ -134,7 +134,7 @@ test('refused credentials end the run with the requests that are under way: the 
   const { ports, pushes, effects, records } = world(many, Object.fromEntries(many.map(({ token }) => [token, [unauthorized]])));
   const payload = { ...text, userIds: many.map(({ userId }) => userId) };
   await expect(sendPushHandler(payload, testContext(ports, { lastTry: true }))).rejects.toMatchObject({ name: 'RetryLater', code: 'channel_unauthorized' });
-  expect(pushes.length).toBeLessThanOrEqual(200);
+  expect(pushes.length).toBeLessThanOrEqual(100);
   expect([effects.rows.size, records.length]).toEqual([0, 0]);
 });
 
@@ -164,10 +164,10 @@ test('a ledger that is away stops the run and uses up no try', async () => {
     code: 'database_unavailable',
   });
   expect(pushes).toEqual([]);
-  expect(asked).toBeLessThanOrEqual(200);
+  expect(asked).toBeLessThanOrEqual(100);
 });
 
-test('no more than 200 sends are under way at once, however many devices there are', async () => {
+test('no more than 100 sends are under way at once, however many devices there are', async () => {
   const many = Array.from({ length: 1_500 }, (_, index) => device(`user-${index % 700}`, `${index}`));
   const { ports } = world(many);
   let running = 0;
@@ -183,7 +183,7 @@ test('no more than 200 sends are under way at once, however many devices there a
   };
   const payload = { ...text, userIds: Array.from({ length: 700 }, (_, index) => `user-${index}`) };
   await expect(sendPushHandler(payload, testContext({ ...ports, push }))).resolves.toMatchObject({ result: { sent: 1_500, users: 700 } });
-  expect(most).toBe(200);
+  expect(most).toBe(100);
 });
 
 test('after the last try users whom nothing reached have a failed row, and those who were reached keep theirs', async () => {

@@ -10,8 +10,8 @@ import { type DeviceResult, Tally } from './tally.ts';
 
 /** Users whose devices are looked up at once. */
 const usersPerPage = 500;
-/** Sends of one job that are under way at once; each has a connection of its own to the provider. */
-const maxInFlight = 200;
+/** Sends of one job that are under way at once. Each has a connection of its own to the provider, and handshakes are dear. */
+const maxInFlight = 100;
 /** For how long a run begins new sends. The last of them must end within the job's limit; what is left is the next run's. */
 const sendingMs = 9_000;
 /** What one device is told, and every other one would be told as well: asking for the rest would be thousands of requests, or claims, for nothing. */
