@@ -150,6 +150,29 @@ describe('notification', () => {
     expect(await world.fakes.effects({ service: 'sms', kind: 'sms', key: phoneNumber })).toHaveLength(1);
   });
 
+  test('notification.withdraw: the device is told what to clear, and what is withdrawn is not pushed', async () => {
+    const fcmToken = `token-${randomUUID()}`;
+    const reader = randomUUID();
+    const withdrawal = { type: 'withdraw', userId: reader, reason: 'deleted', chatId: '42', chatMessageIds: ['m-1'], fcmToken };
+    expect(await world.ended(await world.publish('notification.withdraw', withdrawal))).toMatchObject({ status: 'done', result: { cleared: 'sent' } });
+    const message = { type: 'push', userId: reader, title: 'Family', body: 'Hello', fcmToken, category: 'message', chatId: '42', chatMessageId: 'm-1' };
+    expect(await world.ended(await world.publish('notification.push', message))).toMatchObject({ status: 'skipped', result: { reason: 'withdrawn' } });
+    const pushes = await world.fakes.effects({ service: 'fcm', kind: 'push', key: fcmToken });
+    expect(pushes).toMatchObject([{ message: { data: { clear: 'deleted', chatMessageIds: '["m-1"]' } } }]);
+  });
+
+  test('Of several messages of a chat the first is one push and the others are another', async () => {
+    const fcmToken = `token-${randomUUID()}`;
+    const message = { type: 'push', userId: randomUUID(), title: 'Family', body: 'Hello', fcmToken, category: 'message', chatId: '42' };
+    const first = await world.ended(await world.publish('notification.push', message));
+    const ids = await Promise.all([1, 2, 3].map(() => world.publish('notification.push', message)));
+    const others = await Promise.all(ids.map((id) => world.ended(id)));
+    expect(first.result).toMatchObject({ rule: 'sent' });
+    expect(others.map(({ status }) => status).toSorted()).toEqual(['done', 'skipped', 'skipped']);
+    const pushes = await world.fakes.effects({ service: 'fcm', kind: 'push', key: fcmToken });
+    expect(pushes).toMatchObject([{ message: { notification: { body: 'Hello' } } }, { message: { notification: { body: '3 new messages in Family' } } }]);
+  });
+
   test('Each is logged in notifications', async () => {
     const { rows } = await world.database.query<{ type: string; success: boolean }>(
       'SELECT type, success FROM notifications WHERE user_id = $1 ORDER BY type',
@@ -264,7 +287,7 @@ describe('what is not quite an event', () => {
       ['media.image', 'not json', 'invalid_json'],
       ['media.image', { type: 'image', s3Key: 7 }, 'schema'],
       ['media.hologram', { type: 'hologram' }, 'unknown_type'],
-      ['media.image', Buffer.alloc(300 * 1024, 0x20), 'too_large'],
+      ['media.image', Buffer.alloc(600 * 1024, 0x20), 'too_large'],
       ['media.image', deep, 'too_deep'],
       ['media.image', '{"type":"image","__proto__":{"polluted":true}}', 'forbidden_key'],
       ['media.image', '{"type":"image","s3Key":"a\\u0000b"}', 'forbidden_text'],
