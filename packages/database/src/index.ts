@@ -25,7 +25,7 @@ export { explain, type Explanation } from './explain.ts';
 export { createJobLedger, type JobLedger, type RunClosings, type StartedJob } from './job-ledger.ts';
 export { createJobRuns, type JobRuns } from './job-runs.ts';
 export { createJobs, recordJobs, type JobRow, type JobStatus, type Jobs, type NewJob, type OpenJob, type RecordOutcome } from './jobs.ts';
-export { createPolicyFacts, type PolicyFacts, type PolicyRequest } from './policy-facts.ts';
+export { createPolicyFacts, type PolicyFacts, type PolicyFactsOptions, type PolicyRequest } from './policy-facts.ts';
 export { createPolicyState, type ChangePolicyState } from './policy-state.ts';
 export { createUserPolicy, type ChatMute, type Preference, type QuietHours, type UserPolicy } from './policy.ts';
 export { createWithdrawals, type Withdrawals } from './withdrawals.ts';

@@ -32,25 +32,44 @@ export interface PolicyFacts {
   readonly quietWindows: readonly { readonly startMinute: number; readonly endMinute: number; readonly days: readonly number[]; readonly timeZone: string }[];
 }
 
-/** For how long it is remembered whether the chat app's table is there. */
+/** What of the chat app's own tables is asked. */
+export interface PolicyFactsOptions {
+  /** A session of `user_sessions` that was active within this long counts as the app being open; 0: that table is not asked. */
+  readonly activeSessionMs?: number;
+}
+
+/** What there is of the chat app's tables. */
+interface ChatTables {
+  readonly messages: boolean;
+  /** The type of `user_sessions.user_id`; null: no such table. */
+  readonly sessionUserType: string | null;
+}
+
+/** For how long it is remembered which of the chat app's tables are there. */
 const lookAgainMs = 60_000;
 
 /** Questions that one statement answers at most. */
 const maxGathered = 500;
 
 /** Reads what decisions are made from. The answers are in the order of the questions; all that is asked in one turn of the event loop shares a statement. */
-export function createPolicyFacts(database: Database): (requests: readonly PolicyRequest[]) => Promise<readonly PolicyFacts[]> {
-  let looked: { at: number; there: Promise<boolean> } | undefined;
-  const chatTableIsThere = (): Promise<boolean> => {
-    if (looked !== undefined && Date.now() - looked.at < lookAgainMs) return looked.there;
-    const there = hasMessages(database);
-    looked = { at: Date.now(), there };
+export function createPolicyFacts(
+  database: Database,
+  { activeSessionMs = 0 }: PolicyFactsOptions = {},
+): (requests: readonly PolicyRequest[]) => Promise<readonly PolicyFacts[]> {
+  let looked: { at: number; tables: Promise<ChatTables> } | undefined;
+  const chatTables = (): Promise<ChatTables> => {
+    if (looked !== undefined && Date.now() - looked.at < lookAgainMs) return looked.tables;
+    const tables = readChatTables(database);
+    looked = { at: Date.now(), tables };
     // A failure is not remembered.
-    there.catch(() => (looked = undefined));
-    return there;
+    tables.catch(() => (looked = undefined));
+    return tables;
   };
   const read = async (requests: readonly PolicyRequest[]): Promise<readonly PolicyFacts[]> => {
-    const withMessages = requests.some(({ chatMessageId }) => chatMessageId !== undefined) && (await chatTableIsThere());
+    // Asked only where it can matter: a notification that names no message has nothing there.
+    const named = requests.some(({ chatMessageId }) => chatMessageId !== undefined);
+    const seen = activeSessionMs > 0 && requests.some(({ category }) => category !== undefined);
+    const tables = named || seen ? await chatTables() : undefined;
     const asked = requests.map((each, n) => ({
       n,
       m: each.messageId,
@@ -61,7 +80,8 @@ export function createPolicyFacts(database: Database): (requests: readonly Polic
       g: each.chatMessageId ?? '',
       s: each.senderId,
     }));
-    const { rows } = await database.query<PolicyFacts>(statement(withMessages), [JSON.stringify(asked)]);
+    const sql = statement({ messages: named && tables?.messages === true, sessionUserType: seen ? (tables?.sessionUserType ?? null) : null });
+    const { rows } = await database.query<PolicyFacts>(sql, [JSON.stringify(asked), activeSessionMs]);
     if (rows.length !== requests.length) throw new Error(`the policy's facts have ${rows.length} rows for ${requests.length} questions`);
     return rows;
   };
@@ -73,20 +93,38 @@ export function createPolicyFacts(database: Database): (requests: readonly Polic
   return (requests) => Promise.all(requests.map((request) => ask(request)));
 }
 
-/** The chat app's `messages`, if an unqualified name finds it and it has what is asked. */
-async function hasMessages(database: Database): Promise<boolean> {
-  const { rows } = await database.query<{ count: number }>(
-    `SELECT count(*)::int AS count FROM pg_attribute
-     WHERE attrelid = to_regclass('messages') AND NOT attisdropped
-       AND (attname IN ('sender_id', 'deleted_at') OR (attname = 'id' AND atttypid = 'uuid'::regtype))`,
+/** The chat app's tables as an unqualified name finds them, if they have what is asked. */
+async function readChatTables(database: Database): Promise<ChatTables> {
+  const { rows } = await database.query<{ table: string; column: string; type: string }>(
+    `SELECT t.name AS "table", a.attname AS "column", a.atttypid::regtype::text AS type
+     FROM (VALUES ('messages'), ('user_sessions')) AS t (name) JOIN pg_attribute a ON a.attrelid = to_regclass(t.name)
+     WHERE NOT a.attisdropped AND a.attname IN ('id', 'sender_id', 'deleted_at', 'user_id', 'is_active', 'last_active_at')`,
   );
-  return rows[0]?.count === 3;
+  const types = new Map(rows.map(({ table, column, type }) => [`${table}.${column}`, type]));
+  return {
+    messages: types.get('messages.id') === 'uuid' && types.has('messages.sender_id') && types.has('messages.deleted_at'),
+    sessionUserType: types.has('user_sessions.is_active') && types.has('user_sessions.last_active_at') ? (types.get('user_sessions.user_id') ?? null) : null,
+  };
 }
 
-function statement(withMessages: boolean): string {
+const UUID = `'^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'`;
+
+/** A user's id in the type of the chat app's column, so that its index serves. An id that cannot be one is looked for as none, not refused. */
+function userIdAs(type: string): string {
+  if (type === 'uuid') return `CASE WHEN a.u ~* ${UUID} THEN a.u::uuid END`;
+  if (type === 'bigint' || type === 'integer') return `CASE WHEN a.u ~ '^[0-9]{1,9}$' THEN a.u::${type} END`;
+  return 'a.u';
+}
+
+function statement({ messages: withMessages, sessionUserType }: ChatTables): string {
   const sender = withMessages ? 'coalesce(a.s, msg.sender_id::text)' : 'a.s';
-  // The ids of others are no uuids: looked for as none, not refused.
-  const messages = withMessages ? `LEFT JOIN messages msg ON msg.id = CASE WHEN a.g ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN a.g::uuid END` : '';
+  const messages = withMessages ? `LEFT JOIN messages msg ON msg.id = CASE WHEN a.g ~* ${UUID} THEN a.g::uuid END` : '';
+  // $2 is named in both, or Postgres would not know its type.
+  const sessions =
+    sessionUserType === null
+      ? 'OR $2::float8 < 0'
+      : `OR EXISTS (SELECT 1 FROM user_sessions us WHERE us.user_id = ${userIdAs(sessionUserType)} AND us.is_active
+          AND us.last_active_at > now() - $2::float8 * interval '1 millisecond')`;
   return `SELECT j.received_at AS "receivedAt",
       EXISTS (SELECT 1 FROM backhaul.withdrawals w WHERE w.user_id = a.u AND w.chat_id IN ('', a.h) AND w.chat_message_id IN ('', a.g)
         AND (w.chat_message_id <> '' OR j.received_at <= w.withdrawn_at) AND (w.reason <> 'logged_out' OR a.c = 'push')) AS withdrawn,
@@ -97,7 +135,7 @@ function statement(withMessages: boolean): string {
       ${withMessages ? 'msg.deleted_at IS NOT NULL' : 'false'} AS "messageDeleted",
       r.up_to AS "readUpTo",
       c.user_id IS NOT NULL AS muted, c.until AS "mutedUntil", c.except_mentions AS "mutedExceptMentions",
-      EXISTS (SELECT 1 FROM backhaul.presence o WHERE o.user_id = a.u AND o.active_until > now()) AS active,
+      EXISTS (SELECT 1 FROM backhaul.presence o WHERE o.user_id = a.u AND o.active_until > now()) ${sessions} AS active,
       coalesce((SELECT json_agg(json_build_object('startMinute', q.start_minute, 'endMinute', q.end_minute, 'days', q.days, 'timeZone', q.time_zone))
         FROM backhaul.quiet_hours q WHERE q.user_id = a.u), '[]') AS "quietWindows"
     FROM json_to_recordset($1::json) AS a(n int, m text, u text, c text, k text, h text, g text, s text)

@@ -123,10 +123,36 @@ test("The chat app's messages tell what was deleted and who wrote it; an id that
   expect(await factsOf({ userId, chatMessageId: 'no-uuid' })).toEqual(nothing);
 });
 
+test('A session of the chat app that was active a moment ago counts as presence, where that is asked for', async () => {
+  const [here, away, closed] = [randomUUID(), randomUUID(), randomUUID()];
+  await world.database.query(
+    `INSERT INTO user_sessions (user_id, last_active_at, is_active)
+     VALUES ($1, now(), true), ($2, now() - interval '2 minutes', true), ($3, now(), false)`,
+    [here, away, closed],
+  );
+  const active = async (asking: ReturnType<typeof createPolicyFacts>, userId: string) => (await asking([request({ userId, category: 'message' })]))[0]?.active;
+  const withSessions = createPolicyFacts(world.database, { activeSessionMs: 60_000 });
+  expect([await active(withSessions, here), await active(withSessions, away), await active(withSessions, closed)]).toEqual([true, false, false]);
+  expect([await active(withSessions, 'no-uuid'), await active(facts, here)]).toEqual([false, false]);
+  for (const type of ['text', 'bigint']) {
+    const other = await testDatabase();
+    try {
+      await other.database.query(`CREATE TABLE user_sessions (user_id ${type}, last_active_at timestamptz, is_active boolean)`);
+      await other.database.query(`INSERT INTO user_sessions VALUES ('42', now(), true)`);
+      const asking = createPolicyFacts(other.database, { activeSessionMs: 60_000 });
+      expect([await active(asking, '42'), await active(asking, '43'), await active(asking, randomUUID())]).toEqual([true, false, false]);
+    } finally {
+      await other.close();
+    }
+  }
+});
+
 test("Without the chat app's tables everything else is still known", async () => {
   const bare = await testDatabase();
   try {
-    expect(await createPolicyFacts(bare.database)([request({ chatMessageId: randomUUID() })])).toEqual([nothing]);
+    expect(await createPolicyFacts(bare.database, { activeSessionMs: 1_000 })([request({ chatMessageId: randomUUID(), category: 'message' })])).toEqual([
+      nothing,
+    ]);
   } finally {
     await bare.close();
   }

@@ -1,10 +1,11 @@
 import { createPrivateKey } from 'node:crypto';
 import { databaseEnv } from '@backhaul/database';
-import { type PolicySettings, isSupportedCountry, notification, parseAddress } from '@backhaul/jobs/notification';
+import { isSupportedCountry, notification, parseAddress } from '@backhaul/jobs/notification';
 import { brandsVariable } from '@backhaul/jobs/templates';
 import { concurrency, redisEnv, workerEnv } from '@backhaul/queue';
 import { integer, milliseconds, port, secret, serviceEnv, text, url } from '@backhaul/runtime';
 import { z } from 'zod';
+import type { PgPolicySettings } from './adapters/pg-policy.ts';
 
 /**
  * The environment of the notification worker.
@@ -96,6 +97,8 @@ export const notificationWorkerConfig = z
     POLICY_SMS_PER_HOUR: integer({ min: 1, max: 1_000 }).optional(),
     /** A mail of the category message or mention is sent if its message is still unread after this. */
     POLICY_MISSED_MAIL_MINUTES: integer({ min: 0, max: 1_440 }).default(15),
+    /** Whoever has a session in the chat app's `user_sessions` that was active within this long is at the app, and not notified of messages; 0: that table is not asked. */
+    POLICY_ACTIVE_SESSION_MS: milliseconds({ min: 0, max: 3_600_000 }).default(0),
     /** Pushes of a chat that follow one another closer than this are gathered and sent as one; 0 sends each by itself. */
     POLICY_COALESCE_QUIET_MS: milliseconds({ min: 0, max: 300_000 }).default(5_000),
     /** No push is gathered for longer. */
@@ -123,10 +126,11 @@ export const notificationWorkerConfig = z
   });
 
 /** The policy that the configuration describes. */
-export function policySettings(config: NotificationWorkerConfig): PolicySettings {
+export function policySettings(config: NotificationWorkerConfig): PgPolicySettings {
   return {
     perHour: { push: config.POLICY_PUSH_PER_HOUR, email: config.POLICY_EMAIL_PER_HOUR, sms: config.POLICY_SMS_PER_HOUR },
     mailWaitMs: config.POLICY_MISSED_MAIL_MINUTES * 60_000,
+    activeSessionMs: config.POLICY_ACTIVE_SESSION_MS,
     coalesce: config.POLICY_COALESCE_QUIET_MS === 0 ? undefined : { quietMs: config.POLICY_COALESCE_QUIET_MS, maxWaitMs: config.POLICY_COALESCE_MAX_WAIT_MS },
   };
 }

@@ -11,6 +11,7 @@ let servers: TestChannels;
 let testDatabase: Awaited<ReturnType<typeof createTestDatabase>>;
 let database: Database;
 let policy: UserPolicy;
+const metrics = createMetrics('test');
 let ports: NotificationPorts;
 
 beforeAll(async () => {
@@ -22,7 +23,7 @@ beforeAll(async () => {
     channels: await servers.channels(),
     database,
     log: silentLogger,
-    metrics: createMetrics('test'),
+    metrics,
     policy: { perHour: { push: 3 }, mailWaitMs: 60_000 },
   });
 });
@@ -227,4 +228,21 @@ test('a log-out takes back the pushes that wait, not the mails', async () => {
   await policy.removeQuietHours(userId);
   await expect(push(userId, {}, pushId)).resolves.toMatchObject({ reason: 'withdrawn' });
   await expect(run('notification.send-email', mail, mailId)).resolves.toMatchObject({ status: 'done' });
+});
+
+test('each decision is counted by its rule', async () => {
+  const counted = async (rule: string) => {
+    const line = (await metrics.registry.metrics())
+      .split('\n')
+      .find((each) => each.includes('notification_decisions_total{') && each.includes(`rule="${rule}"`));
+    return Number(line?.split(' ').at(-1) ?? 0);
+  };
+  const userId = randomUUID();
+  await policy.block(userId, 'eve');
+  const before = [await counted('blocked'), await counted('sent'), await counted('unread_wait')];
+  await push(userId, { senderId: 'eve' });
+  await push(userId);
+  const mail = { type: 'email', userId, title: 'Family', body: 'Dinner?', email: 'ann@example.com', category: 'message' };
+  await expect(run('notification.send-email', mail)).rejects.toMatchObject({ code: 'unread_wait' });
+  expect([await counted('blocked'), await counted('sent'), await counted('unread_wait')]).toEqual(before.map((count) => count + 1));
 });

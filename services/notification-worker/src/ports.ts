@@ -1,27 +1,18 @@
 import {
   type Database,
   createChannelHolds,
-  createCoalescing,
   createDeviceTokens,
   createEffects,
   createMailGuard,
-  createPolicyFacts,
-  createPolicyState,
   createSmsGuard,
   createSmsReports,
   createWithdrawals,
 } from '@backhaul/database';
-import {
-  type Delivery,
-  type MailProvider,
-  type NotificationPorts,
-  type NotificationRecord,
-  type PolicySettings,
-  createFailoverMailer,
-} from '@backhaul/jobs/notification';
+import { type Delivery, type MailProvider, type NotificationPorts, type NotificationRecord, createFailoverMailer } from '@backhaul/jobs/notification';
 import type { MailBrands } from '@backhaul/jobs/templates';
 import type { Logger, Metrics } from '@backhaul/runtime';
 import { createPgNotificationLog } from './adapters/pg-notification-log.ts';
+import { type PgPolicySettings, createPgPolicy } from './adapters/pg-policy.ts';
 import { createPgPushDevices } from './adapters/pg-push-devices.ts';
 import { createSharedBrake } from './adapters/shared-brake.ts';
 import type { Channels } from './channels.ts';
@@ -44,7 +35,7 @@ export function createPorts({
   log: Logger;
   metrics: Metrics;
   brands?: MailBrands | undefined;
-  policy?: PolicySettings | undefined;
+  policy?: PgPolicySettings | undefined;
 }): NotificationPorts {
   const requests = metrics.counter('provider_requests_total', 'Messages given to a provider, by what it answered', ['provider', 'outcome']);
   const durations = metrics.seconds('provider_request_seconds', 'How long a provider took to answer', ['provider']);
@@ -90,8 +81,6 @@ export function createPorts({
     withdrawals: createWithdrawals(database),
     brake: createSharedBrake({ holds: createChannelHolds(database), log }),
     ...(brands === undefined ? {} : { brands }),
-    ...(policy === undefined
-      ? {}
-      : { policy: { facts: createPolicyFacts(database), change: createPolicyState(database), coalescing: createCoalescing(database), settings: policy } }),
+    ...(policy === undefined ? {} : { policy: createPgPolicy({ database, metrics, settings: policy }) }),
   };
 }

@@ -24,7 +24,7 @@ export type {
   PushSender,
 } from './ports.ts';
 export type { SmsClass, SmsGuard, SmsList, SmsPolicy, SmsReport, SmsReports, SmsSender, TextMessage } from './sms-ports.ts';
-export type { PolicySettings } from './policy/port.ts';
+export type { PolicyPort, PolicySettings } from './policy/port.ts';
 export type { ChannelBrake } from './channel-brake.ts';
 export type { PushDevices } from './send-push/devices.ts';
 

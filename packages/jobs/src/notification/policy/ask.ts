@@ -93,10 +93,24 @@ export function judge(context: JobContext<NotificationPorts>, questions: Questio
     return { ...settled(await underCap(policy, { messageId, userId, facts, decision })), ...(count > 1 ? { messages: count } : {}) };
   }
 
+  async function counted(answered: Promise<Outcome | Allowed>): Promise<Outcome | Allowed> {
+    try {
+      const found = await answered;
+      policy?.decided?.(channel, 'status' in found ? (found.status === 'skipped' ? found.reason : found.status) : (found.rule ?? 'sent'));
+      return found;
+    } catch (error) {
+      if (error instanceof PolicyWait) policy?.decided?.(channel, error.code);
+      throw error;
+    }
+  }
+
   return {
     ask(userId) {
-      const known = answers.get(userId) ?? answer(userId);
-      answers.set(userId, known);
+      let known = answers.get(userId);
+      if (known === undefined) {
+        known = counted(answer(userId));
+        answers.set(userId, known);
+      }
       return known;
     },
     async wording(userId) {

@@ -65,6 +65,8 @@ export interface PolicyPort {
     ): Promise<{ readonly known: Announced } | { readonly answer: Answer }>;
   };
   readonly settings: PolicySettings;
+  /** Counts a decision. */
+  decided?(channel: Channel, rule: string): void;
 }
 
 /** What is decided by settings about all notifications. */
