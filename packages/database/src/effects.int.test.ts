@@ -25,7 +25,7 @@ test('An effect is claimed, confirmed, and never claimed again', async () => {
   const claim = await effects.claim(key, held);
   expect(claim.state).toBe('claimed');
   expect(await effects.confirm(key, tokenOf(claim), 'provider-1')).toBe(true);
-  expect(await effects.claim(key, held)).toEqual({ state: 'confirmed', providerId: 'provider-1' });
+  expect(await effects.claim(key, held)).toMatchObject({ state: 'confirmed', providerId: 'provider-1' });
   expect(await effects.confirm(key, tokenOf(claim), 'provider-2')).toBe(false);
 });
 
@@ -96,7 +96,7 @@ test('Claims of one turn share a statement, and each gets its own answer', async
   ]);
   expect(answers.slice(0, 101)).toEqual([...Array.from({ length: 100 }, () => true), false]);
   const after = await Promise.all(fresh.map(({ key }) => effects.claim(key, held)));
-  expect(after.slice(0, 100)).toEqual(fresh.slice(0, 100).map(({ key }) => ({ state: 'confirmed', providerId: key })));
+  expect(after.slice(0, 100)).toMatchObject(fresh.slice(0, 100).map(({ key }) => ({ state: 'confirmed', providerId: key })));
   expect(new Set(after.slice(100, 200).map(({ state }) => state))).toEqual(new Set(['claimed']));
   expect(new Set(after.slice(200).map(({ state }) => state))).toEqual(new Set(['unknown']));
 });
@@ -110,4 +110,27 @@ test('Forty workers that claim the same hundred effects at once: one of them has
   );
   expect(claims.flat().filter(({ state }) => state === 'claimed')).toHaveLength(100);
   expect(claims.flat().filter(({ state }) => state === 'busy')).toHaveLength(3_900);
+});
+
+test('A way that is refused stays closed, also when what was confirmed turns out to have failed; a lost claim closes nothing', async () => {
+  const [refused, disproved] = [randomUUID(), randomUUID()];
+  const held = { messageId: randomUUID(), leaseMs: 60_000 };
+  const token = tokenOf(await effects.claim(refused, held));
+  expect(await effects.refuse(refused, randomUUID(), 'not ours')).toBe(false);
+  expect(await effects.refuse(refused, token, 'nobody there')).toBe(true);
+  expect(await effects.confirm(refused, token, 'id')).toBe(false);
+  await effects.release(refused, token);
+  expect(await effects.claim(refused, held)).toEqual({ state: 'refused', detail: 'nobody there' });
+
+  await effects.disprove(disproved, 'there is no such effect');
+  const other = tokenOf(await effects.claim(disproved, held));
+  await effects.disprove(disproved, 'not while it is claimed');
+  await effects.confirm(disproved, other, 'MM1');
+  expect(await effects.claim(disproved, held)).toMatchObject({ state: 'confirmed', providerId: 'MM1', confirmedAt: expect.any(Date) as Date });
+  await effects.disprove(disproved, 'undelivered');
+  expect(await effects.claim(disproved, held)).toEqual({ state: 'refused', detail: 'undelivered' });
+  expect(await effects.of(held.messageId)).toMatchObject([
+    { key: refused, state: 'refused', detail: 'nobody there' },
+    { key: disproved, state: 'refused', providerId: 'MM1', detail: 'undelivered' },
+  ]);
 });

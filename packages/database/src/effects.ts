@@ -11,10 +11,12 @@ export type EffectClaim =
   | { readonly state: 'ambiguous'; readonly token: string; readonly claimedAt: Date }
   /** Another worker is at it until `leaseUntil`. */
   | { readonly state: 'busy'; readonly leaseUntil: Date }
-  /** It was made; `providerId` is what the provider called it. */
-  | { readonly state: 'confirmed'; readonly providerId: string | null }
+  /** It was made, and confirmed at `confirmedAt`; `providerId` is what the provider called it. */
+  | { readonly state: 'confirmed'; readonly providerId: string | null; readonly confirmedAt: Date }
   /** It was given up as unknown: it may or may not have been made, and must not be made again. */
-  | { readonly state: 'unknown' };
+  | { readonly state: 'unknown' }
+  /** It was not made and is not tried again in this way; another way may be. */
+  | { readonly state: 'refused'; readonly detail: string | null };
 
 /** The ledger of effects on the outside world: claimed before they are made, confirmed after. */
 export interface Effects {
@@ -26,6 +28,10 @@ export interface Effects {
   release(key: string, token: string): Promise<void>;
   /** Whether it was made cannot be known, and the policy is not to repeat it. */
   giveUp(key: string, token: string, detail: string): Promise<void>;
+  /** The effect was certainly not made, and is not to be tried again in this way. False when another attempt took the claim over meanwhile. */
+  refuse(key: string, token: string, detail: string): Promise<boolean>;
+  /** What was confirmed turned out not to have reached anybody: from now on it counts as refused. */
+  disprove(key: string, detail: string): Promise<void>;
   /** Every effect of one message. */
   of(messageId: string): Promise<readonly EffectRow[]>;
 }
@@ -33,7 +39,7 @@ export interface Effects {
 /** One row of the ledger, as people look it up. */
 export interface EffectRow {
   readonly key: string;
-  readonly state: 'claimed' | 'confirmed' | 'unknown';
+  readonly state: 'claimed' | 'confirmed' | 'unknown' | 'refused';
   /** Which of several providers it was given to. */
   readonly provider: string | null;
   readonly providerId: string | null;
@@ -58,7 +64,7 @@ interface Claim {
 interface Settlement {
   readonly key: string;
   readonly token: string;
-  readonly state: 'confirmed' | 'unknown';
+  readonly state: 'confirmed' | 'unknown' | 'refused';
   readonly providerId: string | null;
   readonly detail: string | null;
 }
@@ -75,6 +81,13 @@ export function createEffects(database: Database): Effects {
     release: (key, token) => release({ key, token }),
     async giveUp(key, token, detail) {
       await settle({ key, token, state: 'unknown', providerId: null, detail });
+    },
+    refuse: (key, token, detail) => settle({ key, token, state: 'refused', providerId: null, detail }),
+    async disprove(key, detail) {
+      await database.query(`UPDATE backhaul.effects SET state = 'refused', detail = $2, updated_at = now() WHERE effect_key = $1 AND state = 'confirmed'`, [
+        key,
+        detail,
+      ]);
     },
     async of(messageId) {
       const { rows } = await database.query<EffectRow & { status: string | null; errorCode: number | null; reportedAt: Date }>(
@@ -95,7 +108,9 @@ interface ClaimRow {
   readonly fresh: boolean;
   readonly lease_until: Date;
   readonly provider_id: string | null;
+  readonly detail: string | null;
   readonly created_at: Date;
+  readonly updated_at: Date;
 }
 
 const CLAIMS = `INSERT INTO backhaul.effects AS e (effect_key, message_id, state, attempt_token, lease_until)
@@ -113,7 +128,7 @@ async function claimAll(database: Database, claims: readonly Claim[]): Promise<E
        attempt_token = CASE WHEN e.state = 'claimed' AND e.lease_until < now() THEN excluded.attempt_token ELSE e.attempt_token END,
        lease_until   = CASE WHEN e.state = 'claimed' AND e.lease_until < now() THEN excluded.lease_until ELSE e.lease_until END,
        updated_at    = CASE WHEN e.state = 'claimed' AND e.lease_until < now() THEN now() ELSE e.updated_at END
-     RETURNING effect_key AS key, state, attempt_token AS token, (updated_at = created_at) AS fresh, lease_until, provider_id, created_at`,
+     RETURNING effect_key AS key, state, attempt_token AS token, (updated_at = created_at) AS fresh, lease_until, provider_id, detail, created_at, updated_at`,
     values,
   );
   const found = new Map(rows.map((row) => [row.key, row]));
@@ -127,9 +142,11 @@ async function claimAll(database: Database, claims: readonly Claim[]): Promise<E
 function claimOf(row: ClaimRow, token: string): EffectClaim {
   switch (row.state) {
     case 'confirmed':
-      return { state: 'confirmed', providerId: row.provider_id };
+      return { state: 'confirmed', providerId: row.provider_id, confirmedAt: row.updated_at };
     case 'unknown':
       return { state: 'unknown' };
+    case 'refused':
+      return { state: 'refused', detail: row.detail };
     case 'claimed':
       if (row.token !== token) return { state: 'busy', leaseUntil: row.lease_until };
       return row.fresh ? { state: 'claimed', token } : { state: 'ambiguous', token, claimedAt: row.created_at };

@@ -119,6 +119,21 @@ test('of a mail the provider that took it is told', () => {
   expect(story?.steps.at(-1)?.says).toBe('resend accepted it as r-1');
 });
 
+test('a way that was closed is told with its reason', () => {
+  const whatsApp = {
+    key: 'whatsapp:m-1',
+    state: 'refused',
+    provider: null,
+    providerId: 'MM1',
+    detail: 'undelivered (63024)',
+    createdAt: at(1),
+    updatedAt: at(2),
+    report: null,
+  } as const;
+  const story = explain({ messageId: 'm-1', job, effects: [whatsApp], deadLetters: [] });
+  expect(story?.steps.at(-1)).toMatchObject({ stage: 'answered', says: 'it does not reach the person in this way: undelivered (63024)' });
+});
+
 test.each([
   ['delivered', null, 'the provider reports it as delivered'],
   ['undelivered', 30_003, 'the provider reports it as undelivered (30003: the phone cannot be reached)'],

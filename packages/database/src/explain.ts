@@ -154,6 +154,8 @@ function sendSteps({ key, state, provider, providerId, detail, createdAt, update
         claimed,
         { at: updatedAt, stage: 'answered', says: `${provider ?? 'the provider'} accepted it${providerId === null ? '' : ` as ${providerId}`}` },
       ];
+    case 'refused':
+      return [claimed, { at: updatedAt, stage: 'answered', says: `it does not reach the person in this way${detail === null ? '' : `: ${detail}`}` }];
     case 'unknown':
       return [
         claimed,

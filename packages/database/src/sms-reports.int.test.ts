@@ -73,7 +73,7 @@ test('A report is found by its send, and beside the effect that it speaks of, wh
   const [providerId, sendHash] = [someId(), randomUUID().replaceAll('-', '')];
   expect(await reports.ofSend(sendHash)).toBeUndefined();
   await reports.status({ ...plain, providerId, status: 'undelivered', errorCode: 30_005, sendHash });
-  expect(await reports.ofSend(sendHash)).toEqual({ providerId, status: 'undelivered', errorCode: 30_005, left: false, undelivered: true });
+  expect(await reports.ofSend(sendHash)).toEqual({ providerId, status: 'undelivered', errorCode: 30_005, arrived: false, undelivered: true });
   const effects = createEffects(world.database);
   const messageId = randomUUID();
   const claim = await effects.claim(`sms:${messageId}`, { messageId, leaseMs: 60_000 });

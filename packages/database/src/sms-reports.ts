@@ -26,8 +26,8 @@ export interface ReportedSend {
   readonly providerId: string;
   readonly status: SmsStatus;
   readonly errorCode: number | null;
-  /** It left the provider, and no failure was reported since. */
-  readonly left: boolean;
+  /** It reached the phone, or was read there. */
+  readonly arrived: boolean;
   /** It ended without arriving. */
   readonly undelivered: boolean;
 }
@@ -79,7 +79,7 @@ export function createSmsReports(database: Database): SmsReports {
     async ofSend(sendHash) {
       const { rows } = await database.query<ReportedSend>(
         `SELECT provider_id AS "providerId", status, error_code AS "errorCode",
-           rank >= ${RANKS.sent} AND rank < ${RANKS.failed} AS left, rank = ${RANKS.failed} AS undelivered
+           rank >= ${RANKS.delivered} AND rank < ${RANKS.failed} AS arrived, rank = ${RANKS.failed} AS undelivered
          FROM backhaul.sms_statuses WHERE send_hash = $1 ORDER BY created_at LIMIT 1`,
         [sendHash],
       );

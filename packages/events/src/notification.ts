@@ -55,6 +55,16 @@ const smsFields = {
   expiresAt,
   /** The same, counted from when the event was accepted. */
   expiresInMs: z.int().min(1_000).max(604_800_000).optional(),
+  /** A template for WhatsApp, which is tried first; title and body are the text that is sent instead if that does not reach the person. */
+  whatsapp: z
+    .object({
+      contentSid: z.string().regex(/^HX[0-9a-fA-F]{32}$/, 'expected the id of a template such as HX followed by 32 hexadecimal digits'),
+      variables: z
+        .record(z.string().min(1).max(50), z.string().max(1_024).regex(/\S/, 'expected some text'))
+        .refine((variables) => Object.keys(variables).length <= 100, 'expected at most 100 variables')
+        .optional(),
+    })
+    .optional(),
 };
 
 const example = { userId: '8a5c2f54-93a4-4d26-b1a4-2f3dbd0f6f11', title: 'Family', body: 'You have a new message' };

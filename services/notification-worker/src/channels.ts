@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import type { MailProvider, Mailer, PushSender, SmsPolicy, SmsSender } from '@backhaul/jobs/notification';
+import type { MailProvider, Mailer, PushSender, SmsPolicy, SmsSender, WhatsAppSender } from '@backhaul/jobs/notification';
 import type { Check, Closeable } from '@backhaul/runtime';
 import { createFcmPush } from './adapters/fcm-push.ts';
-import { createHttpSms } from './adapters/http-sms.ts';
+import { createHttpSms, createHttpWhatsApp } from './adapters/http-sms.ts';
 import type { TokenPolicy } from './adapters/pg-push-devices.ts';
 import { createResendMailer } from './adapters/resend-mailer.ts';
 import { createSmtpMailer } from './adapters/smtp-mailer.ts';
@@ -37,6 +37,7 @@ export interface Channels {
   readonly push: Channel<PushSender>;
   readonly mail: MailChannel;
   readonly sms: Channel<SmsSender>;
+  readonly whatsApp: WhatsAppSender;
   readonly smsPolicy: SmsPolicy;
   readonly tokenPolicy: TokenPolicy;
 }
@@ -47,6 +48,7 @@ export async function createChannels(config: NotificationWorkerConfig): Promise<
     push: await pushChannel(config),
     mail: mailChannel(config),
     sms: smsChannel(config),
+    whatsApp: whatsAppSender(config),
     smsPolicy: smsPolicy(config),
     tokenPolicy: tokenPolicy(config),
   };
@@ -93,12 +95,25 @@ function resendWay(config: NotificationWorkerConfig): MailWay | undefined {
 }
 
 function smsChannel(config: NotificationWorkerConfig): Channel<SmsSender> {
-  const { SMS_API_KEY: accountSid, SMS_API_SECRET: token, SMS_FROM_NUMBER: from } = config;
-  if (accountSid === undefined || token === undefined || from === undefined) return unconfigured('sms', 'SMS_API_KEY, SMS_API_SECRET and SMS_FROM_NUMBER');
+  const account = smsAccount(config);
+  const { SMS_FROM_NUMBER: from } = config;
+  if (account === undefined || from === undefined) return unconfigured('sms', 'SMS_API_KEY, SMS_API_SECRET and SMS_FROM_NUMBER');
   const address = new URL(config.SMS_BASE_URL);
-  const reportUrl = config.SMS_WEBHOOK_BASE_URL === undefined ? undefined : `${config.SMS_WEBHOOK_BASE_URL.replace(/\/+$/, '')}/webhooks/twilio/status`;
-  const port = createHttpSms({ baseUrl: config.SMS_BASE_URL, accountSid, secret: token, from, reportUrl });
-  return { port, check: reachable(hostOf(address), portOf(address)) };
+  return { port: createHttpSms({ ...account, from }), check: reachable(hostOf(address), portOf(address)) };
+}
+
+function whatsAppSender(config: NotificationWorkerConfig): WhatsAppSender {
+  const account = smsAccount(config);
+  const { WHATSAPP_FROM_NUMBER: from } = config;
+  if (account !== undefined && from !== undefined) return createHttpWhatsApp({ ...account, from });
+  return { send: async () => ({ outcome: 'unconfigured', detail: 'WHATSAPP_FROM_NUMBER is not set' }) };
+}
+
+function smsAccount(config: NotificationWorkerConfig) {
+  const { SMS_API_KEY: accountSid, SMS_API_SECRET: secret, SMS_WEBHOOK_BASE_URL: webhooks } = config;
+  if (accountSid === undefined || secret === undefined) return undefined;
+  const reportUrl = webhooks === undefined ? undefined : `${webhooks.replace(/\/+$/, '')}/webhooks/twilio/status`;
+  return { baseUrl: config.SMS_BASE_URL, accountSid, secret, reportUrl };
 }
 
 function tokenPolicy(config: NotificationWorkerConfig): TokenPolicy {
@@ -115,6 +130,7 @@ function smsPolicy(config: NotificationWorkerConfig): SmsPolicy {
       alert: config.SMS_ALERTS_PER_HOUR,
       general: config.SMS_GENERAL_PER_HOUR,
     },
+    whatsAppWaitMs: config.SMS_WEBHOOK_BASE_URL === undefined ? 0 : config.WHATSAPP_FALLBACK_MS,
   };
 }
 

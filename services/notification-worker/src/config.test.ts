@@ -39,6 +39,7 @@ test('half a channel is refused, and the missing half is named', () => {
   expect(problems({ SMS_API_KEY: 'AC1', SMS_FROM_NUMBER: '+15005550006' })).toEqual({
     SMS_API_SECRET: 'is required when SMS_API_KEY and SMS_FROM_NUMBER are set',
   });
+  expect(Object.keys(problems({ WHATSAPP_FROM_NUMBER: '+15005550007' }))).toEqual(['SMS_FROM_NUMBER']);
 });
 
 test('a private key may have its line breaks written as \\n', () => {

@@ -71,13 +71,15 @@ export const notificationWorkerConfig = z
     /** Its auth token. */
     SMS_API_SECRET: secret().optional(),
     /** The sending number, in E.164. */
-    SMS_FROM_NUMBER: text()
-      .regex(/^\+[1-9]\d{6,14}$/, 'expected a number in E.164 such as +15005550006')
-      .optional(),
+    SMS_FROM_NUMBER: phoneNumber().optional(),
     /** The provider, or another one that speaks its API. */
     SMS_BASE_URL: url('https', 'http').default('https://api.twilio.com'),
     /** The address under which the provider reaches /webhooks/twilio/ of the ops API, without that path; it reports nothing without it. */
     SMS_WEBHOOK_BASE_URL: url('https', 'http').optional(),
+    /** The sending number in WhatsApp, in E.164; messages for WhatsApp go as texts without it. */
+    WHATSAPP_FROM_NUMBER: phoneNumber().optional(),
+    /** How long a message that WhatsApp took may be reported as undelivered and a text be sent instead; needs SMS_WEBHOOK_BASE_URL. */
+    WHATSAPP_FALLBACK_MS: milliseconds({ max: 3_600_000 }).default(120_000),
     /** The country in which numbers without a plus sign are read; such numbers are refused without it. */
     SMS_DEFAULT_COUNTRY: text().refine(isSupportedCountry, 'expected a country such as DE').optional(),
     /** A longer text is refused. */
@@ -117,6 +119,12 @@ export const notificationWorkerConfig = z
     }
     together(config, context, ['SMTP_USER', 'SMTP_PASSWORD']);
     together(config, context, ['SMS_API_KEY', 'SMS_API_SECRET', 'SMS_FROM_NUMBER']);
+    if (config.WHATSAPP_FROM_NUMBER !== undefined && config.SMS_FROM_NUMBER === undefined)
+      context.addIssue({
+        code: 'custom',
+        path: ['SMS_FROM_NUMBER'],
+        message: 'is required when WHATSAPP_FROM_NUMBER is set: a text is sent to who is not in WhatsApp',
+      });
     if (config.FCM_BASE_URL === undefined && config.FCM_CA_FILE !== undefined) {
       context.addIssue({ code: 'custom', path: ['FCM_CA_FILE'], message: 'is set without FCM_BASE_URL: set both or neither' });
     }
@@ -144,6 +152,10 @@ function together<Config>(config: Config, context: z.core.$RefinementCtx, names:
   const present = names.filter((name) => config[name] !== undefined);
   for (const name of missing)
     context.addIssue({ code: 'custom', path: [name], message: `is required when ${present.join(' and ')} ${present.length === 1 ? 'is' : 'are'} set` });
+}
+
+function phoneNumber() {
+  return text().regex(/^\+[1-9]\d{6,14}$/, 'expected a number in E.164 such as +15005550006');
 }
 
 function privateKey() {

@@ -98,10 +98,10 @@ test('the worker sends what is queued on every channel, reports its channels, an
   expect(await fleet.stop()).toMatchObject({ 'notification-worker': { code: 0 } });
 });
 
-test('how a text message fared is told afterwards, and who answers STOP is not texted again', async () => {
+test('how a message fared is told afterwards, one that WhatsApp did not deliver is followed by a text, and who answers STOP gets no more', async () => {
   const port = await freePort();
   const opsApi = `http://127.0.0.1:${port}`;
-  await using _fleet = await startWorkerProcess({ SMS_WEBHOOK_BASE_URL: opsApi }, port);
+  await using _fleet = await startWorkerProcess({ SMS_WEBHOOK_BASE_URL: opsApi, WHATSAPP_FROM_NUMBER: '+15005550007' }, port);
   const story = async (id: string) => ((await (await fetch(`${opsApi}/v1/explain/${id}`)).json()) as { steps: { stage: string; says: string }[] }).steps;
   const ends = [
     ['+4915112340001', 'the provider reports it as delivered'],
@@ -110,6 +110,16 @@ test('how a text message fared is told afterwards, and who answers STOP is not t
   for (const [phoneNumber, says] of ends) {
     const id = await accept('notification.send-sms', { type: 'sms', ...text, phoneNumber });
     await eventually(async () => expect(await story(id)).toContainEqual(expect.objectContaining({ stage: 'reported', says })), { timeoutMs: 20_000 });
+  }
+
+  const whatsapp = { contentSid: `HX${'0'.repeat(32)}`, variables: { 1: 'Ann' } };
+  for (const [phoneNumber, ways] of [
+    ['+4915112345678', ['whatsapp:+4915112345678']],
+    ['+4915112350404', ['whatsapp:+4915112350404', '+4915112350404']],
+  ] as const) {
+    await untilStatus(await accept('notification.send-sms', { type: 'sms', ...text, phoneNumber, whatsapp }), 'done');
+    const sent = await servers.fakes.effects({ service: 'sms', kind: 'sms' });
+    expect(sent.map(({ key }) => key).filter((key) => key.endsWith(phoneNumber))).toEqual(ways);
   }
 
   const address = `${opsApi}/webhooks/twilio/inbound`;

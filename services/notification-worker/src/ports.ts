@@ -73,6 +73,7 @@ export function createPorts({
     mailGuard,
     mailPolicy: { perMinute: channels.mail.perMinute },
     sms: { ...alarmed('sms', measured('sms', channels.sms.port)), list: (message, claimedAt, signal) => channels.sms.port.list(message, claimedAt, signal) },
+    whatsApp: alarmed('sms', measured('whatsapp', channels.whatsApp)),
     smsPolicy: channels.smsPolicy,
     smsGuard: createSmsGuard(database),
     smsReports: createSmsReports(database),

@@ -1,11 +1,11 @@
-import { type JobContext, type Outcome, PermanentFailure, RetryLater } from '@backhaul/queue/job';
-
-import { pause } from '@backhaul/runtime';
+import { type JobContext, type Outcome, RetryLater } from '@backhaul/queue/job';
 import { attemptSend } from './attempt-send.ts';
+import { RefusedForGood, busy, failureOf, unknownDelivery } from './failures.ts';
 import { waitForBrake } from './heed-brake.ts';
-import { busy, failureOf, unknownDelivery } from './failures.ts';
-import { leaseMs, sendTimeoutMs } from './limits.ts';
+import { leaseMs } from './limits.ts';
 import type { Wording } from './policy/wording.ts';
+import { settleLost } from './settle-lost.ts';
+import { type Delivered, confirmed, refuse } from './write-outcome.ts';
 import type { Delivery, LookUp, NotificationPorts, NotificationRecord } from './ports.ts';
 
 /** One message that is to reach its recipient once. */
@@ -26,12 +26,17 @@ export interface DeliverOnce {
   lookUp?(since: Date, signal: AbortSignal): Promise<LookUp>;
   /** Kept with the job's result. */
   readonly result?: object;
+  /** Another way to the same person. */
+  readonly otherwise?: Otherwise;
 }
 
-/** What became of it; `alreadySent` says that an earlier try had sent it. */
-export interface Delivered {
-  readonly providerId: string | null;
-  readonly alreadySent: boolean;
+/** What is sent instead of a message that is certain not to reach the person. */
+export interface Otherwise {
+  readonly message: DeliverOnce;
+  /** Whether this answer leaves the other way open: nothing was sent, and the message itself is not what is wrong. */
+  mayFollow(delivery: Extract<Delivery, { outcome: 'refused' | 'unconfigured' }>): boolean;
+  /** Asked about a message that was accepted at `since`: why it did not reach the person, or undefined. Throws RetryLater while that is open. */
+  failedSince(since: Date): Promise<string | undefined>;
 }
 
 /**
@@ -46,10 +51,12 @@ export interface Delivered {
  * | busy | RetryLater until the other's lease ends |
  * | ambiguous | by `whenUnknown`: one more send, or the provider is asked: found is confirmed, anything else given up |
  * | unknown | PermanentFailure `delivery_unknown` |
+ * | refused | RefusedForGood |
  *
  * | provider says | the ledger | the job |
  * |---|---|---|
  * | sent | confirmed | done |
+ * | refused, unconfigured, and `otherwise` may follow | refused | RefusedForGood |
  * | refused | released | PermanentFailure with the provider's code |
  * | deferred | released | RetryLater, no try used |
  * | unavailable | released | tried again by its policy |
@@ -63,16 +70,18 @@ export async function deliverOnce(context: JobContext<NotificationPorts>, messag
   const claim = await effects.claim(message.key, { messageId: context.messageId, leaseMs });
   switch (claim.state) {
     case 'confirmed':
-      return { providerId: claim.providerId, alreadySent: true };
+      return { providerId: claim.providerId, alreadySent: true, confirmedAt: claim.confirmedAt };
     case 'unknown':
       throw unknownDelivery('an earlier try gave it up');
+    case 'refused':
+      throw new RefusedForGood(claim.detail ?? 'an earlier try found this way closed');
     case 'busy':
       throw busy(claim.leaseUntil);
     case 'claimed':
       return firstSend(context, message, claim.token);
     case 'ambiguous':
       if (message.whenUnknown === 'resend-once') return resend(context, message, claim.token);
-      return settle(context, message, claim);
+      return settleLost(context, message, claim);
   }
 }
 
@@ -100,36 +109,15 @@ async function firstSend(context: JobContext<NotificationPorts>, message: Delive
       }
       // The claim stays. When its lease ends the next try finds it ambiguous, as it would after a crash: one path for both.
       throw new RetryLater('delivery_ambiguous', leaseMs, `whether the message was sent is unknown (${delivery.detail}); this is settled when the claim ends`);
+    case 'refused':
+    case 'unconfigured':
+      if (message.otherwise?.mayFollow(delivery) === true) return refuse(context, message.key, token, delivery.detail);
+      await effects.release(message.key, token);
+      throw failureOf(context, delivery);
     default:
       await effects.release(message.key, token);
       throw failureOf(context, delivery);
   }
-}
-
-/** For how long a provider that does not answer is asked again about a lost send. */
-const lookUpForMs = 3_600_000;
-
-/** Finds out about a send that was lost on the way, without making it again. */
-async function settle(context: JobContext<NotificationPorts>, message: DeliverOnce, claim: { token: string; claimedAt: Date }): Promise<Delivered> {
-  const { effects } = context.ports;
-  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(sendTimeoutMs)]);
-  const found: LookUp = (await message.lookUp?.(claim.claimedAt, signal)) ?? { outcome: 'not_found' };
-  switch (found.outcome) {
-    case 'found':
-      return { ...(await confirmed(context, message.key, claim.token, found.providerId)), alreadySent: true };
-    case 'undelivered':
-      await effects.giveUp(message.key, claim.token, `the provider took it as ${found.providerId}: ${found.detail}`);
-      throw new PermanentFailure('undelivered', found.detail);
-    case 'unreadable':
-      if (Date.now() - claim.claimedAt.getTime() < lookUpForMs)
-        throw new RetryLater('delivery_ambiguous', leaseMs, `the provider could not be asked about the lost send: ${found.detail}`);
-      break;
-    case 'not_found':
-      break;
-  }
-  const detail = found.outcome === 'not_found' ? 'an earlier try was lost on the way' : `an earlier try was lost, and nobody answers for it: ${found.detail}`;
-  await effects.giveUp(message.key, claim.token, detail);
-  throw unknownDelivery(detail);
 }
 
 /** The one more send that is allowed when the first is unknown; claimed under a key of its own, so that there is no third. */
@@ -142,6 +130,7 @@ async function resend(context: JobContext<NotificationPorts>, message: DeliverOn
       throw busy(claim.leaseUntil);
     case 'confirmed':
       return { ...(await confirmed(context, message.key, token, claim.providerId)), alreadySent: true };
+    case 'refused':
     case 'ambiguous':
     case 'unknown':
       if (claim.state === 'ambiguous') await effects.giveUp(resendKey, claim.token, 'the resend was lost on the way');
@@ -171,22 +160,5 @@ async function resend(context: JobContext<NotificationPorts>, message: DeliverOn
     default:
       await effects.release(resendKey, claim.token);
       throw failureOf(context, delivery);
-  }
-}
-
-/** Waits between the tries to record a send; a database that is away for longer costs a resend (push, mail) or an `unknown` (SMS). */
-const confirmDelaysMs = [100, 400, 1_500, 3_000];
-
-async function confirmed(context: JobContext<NotificationPorts>, key: string, token: string, providerId: string | null): Promise<Delivered> {
-  for (let failures = 0; ; failures += 1) {
-    try {
-      const ours = await context.ports.effects.confirm(key, token, providerId);
-      if (!ours) context.log.warn('another try took this send over while it ran: it may have been made twice', { key });
-      return { providerId, alreadySent: false };
-    } catch (error) {
-      const delayMs = confirmDelaysMs[failures];
-      if (delayMs === undefined || context.signal.aborted) throw error;
-      await pause(delayMs, context.signal);
-    }
   }
 }

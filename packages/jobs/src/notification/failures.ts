@@ -12,6 +12,14 @@ class ProviderUnavailable extends Error {
   }
 }
 
+/** The message was not sent in this way and never will be; another way to the person is open. */
+export class RefusedForGood extends PermanentFailure {
+  constructor(detail: string) {
+    super('refused', detail);
+    this.name = 'RefusedForGood';
+  }
+}
+
 /** The wait when a provider says "not now" without a time. */
 const defaultDeferralMs = 60_000;
 /** A provider's wish is followed from one second up to an hour: beyond that, asking again is cheaper than trusting a broken clock. */

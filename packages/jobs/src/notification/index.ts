@@ -23,7 +23,7 @@ export type {
   PushOptions,
   PushSender,
 } from './ports.ts';
-export type { SmsClass, SmsGuard, SmsList, SmsPolicy, SmsReport, SmsReports, SmsSender, TextMessage } from './sms-ports.ts';
+export type { SmsClass, SmsGuard, SmsList, SmsPolicy, SmsReport, SmsReports, SmsSender, TextMessage, WhatsAppMessage, WhatsAppSender } from './sms-ports.ts';
 export type { PolicyPort, PolicySettings } from './policy/port.ts';
 export type { ChannelBrake } from './channel-brake.ts';
 export type { PushDevices } from './send-push/devices.ts';

@@ -1,71 +1,14 @@
 import type { JobContext } from '@backhaul/queue/job';
 import { silentLogger } from '@backhaul/runtime';
+import { memoryEffects } from './memory-effects.ts';
 import type { MailMessage } from './mail-ports.ts';
-import type { Delivery, EffectLedger, NotificationPorts, NotificationRecord, PushMessage } from './ports.ts';
+import type { Delivery, NotificationPorts, NotificationRecord, PushMessage } from './ports.ts';
 import type { PushDevice, TokenAnswer } from './send-push/devices.ts';
-import type { SmsList, SmsReport, TextMessage } from './sms-ports.ts';
+import type { SmsList, SmsReport, TextMessage, WhatsAppMessage } from './sms-ports.ts';
 import type { Withdrawal } from './withdraw/withdrawals.ts';
 
-/** A row of the ledger in memory. */
-interface MemoryEffect {
-  readonly messageId: string;
-  state: 'claimed' | 'confirmed' | 'unknown';
-  token: string;
-  expired: boolean;
-  providerId: string | null;
-  claimedAt: Date;
-}
-
-/** The ledger's rules in memory, for tests of handlers. `expireLeases` lets the time of every claim run out. */
-function memoryEffects(): EffectLedger & { readonly rows: Map<string, MemoryEffect>; expireLeases(): void } {
-  const rows = new Map<string, MemoryEffect>();
-  let tokens = 0;
-  const held = (key: string, token: string): MemoryEffect | undefined => {
-    const row = rows.get(key);
-    return row?.token === token && row.state === 'claimed' ? row : undefined;
-  };
-  return {
-    rows,
-    expireLeases() {
-      for (const row of rows.values()) row.expired = true;
-    },
-    async claim(key, { messageId, leaseMs }) {
-      tokens += 1;
-      const token = `token-${tokens}`;
-      const row = rows.get(key);
-      if (row === undefined) {
-        rows.set(key, { messageId, state: 'claimed', token, expired: false, providerId: null, claimedAt: new Date() });
-        return { state: 'claimed', token };
-      }
-      if (row.state === 'confirmed') return { state: 'confirmed', providerId: row.providerId };
-      if (row.state === 'unknown') return { state: 'unknown' };
-      if (!row.expired) return { state: 'busy', leaseUntil: new Date(Date.now() + leaseMs) };
-      row.token = token;
-      row.expired = false;
-      return { state: 'ambiguous', token, claimedAt: row.claimedAt };
-    },
-    async confirm(key, token, providerId) {
-      const row = held(key, token);
-      if (row === undefined) return false;
-      row.state = 'confirmed';
-      row.providerId = providerId;
-      return true;
-    },
-    async release(key, token) {
-      if (held(key, token) !== undefined) rows.delete(key);
-    },
-    async giveUp(key, token) {
-      const row = held(key, token);
-      if (row !== undefined) row.state = 'unknown';
-    },
-    async of(messageId) {
-      return [...rows].flatMap(([key, row]) => (row.messageId === messageId ? [{ key, state: row.state }] : []));
-    },
-  };
-}
-
 /** A message of any channel. */
-type AnyMessage = PushMessage | MailMessage | TextMessage;
+type AnyMessage = PushMessage | MailMessage | TextMessage | WhatsAppMessage;
 
 /** Ports in memory: every send is kept, and answered with the next of `answers`, after those with `sent`. */
 export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
@@ -73,6 +16,7 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
   const pushes: PushMessage[] = [];
   const mails: MailMessage[] = [];
   const texts: TextMessage[] = [];
+  const whatsApps: WhatsAppMessage[] = [];
   const records: NotificationRecord[] = [];
   const withdrawals: Withdrawal[] = [];
   const effects = memoryEffects();
@@ -124,7 +68,8 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
     },
     // Lists the next of `lists`, after those nothing.
     sms: { ...sender(texts), list: async () => lists.shift() ?? { outcome: 'listed', messages: [] } },
-    smsPolicy: { maxSegments: 10, perHour: { otp: 2, two_factor: 2, alert: 2, general: 2 } },
+    whatsApp: sender(whatsApps),
+    smsPolicy: { maxSegments: 10, perHour: { otp: 2, two_factor: 2, alert: 2, general: 2 }, whatsAppWaitMs: 0 },
     smsGuard: {
       isOptedOut: async (number) => optedOut.has(number),
       async optOut(number) {
@@ -162,7 +107,25 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
       },
     },
   };
-  return { ports, pushes, devices, heard, holds, mails, texts, records, effects, lists, optedOut, received, reports, suppressed, waits, withdrawals };
+  return {
+    ports,
+    pushes,
+    devices,
+    heard,
+    holds,
+    mails,
+    texts,
+    whatsApps,
+    records,
+    effects,
+    lists,
+    optedOut,
+    received,
+    reports,
+    suppressed,
+    waits,
+    withdrawals,
+  };
 }
 
 /** A handler's context in a test. */

@@ -1,5 +1,6 @@
 import { type JobContext, type Outcome, PermanentFailure, RetryLater, TimedOut, done, skipped } from '@backhaul/queue/job';
-import { type DeliverOnce, deliverOnce } from './deliver-once.ts';
+import type { DeliverOnce } from './deliver-once.ts';
+import { deliverWays } from './deliver-ways.ts';
 import { type Allowed, type Judged, judge } from './policy/ask.ts';
 import type { NotificationPorts, NotificationRecord } from './ports.ts';
 
@@ -45,25 +46,26 @@ export async function notify(context: JobContext<NotificationPorts>, { channel, 
       }
       const judged = judge(context, { channel, notification, userIds: [notification.userId] });
       let allowed: Allowed = {};
-      const delivered = await deliverOnce(context, {
-        ...message,
-        channel,
+      const underPolicy = (way: DeliverOnce): DeliverOnce => ({
+        ...way,
+        ...(way.otherwise === undefined ? {} : { otherwise: { ...way.otherwise, message: underPolicy(way.otherwise.message) } }),
         // Once the send is claimed: what was sent before a crash must not be called read or too old by the run that follows.
         async mayNotSend() {
           const answer = await judged.ask(notification.userId);
           if ('status' in answer) return answer;
           allowed = answer;
-          return message.mayNotSend?.();
+          return way.mayNotSend?.();
         },
-        send: async (signal, again) => message.send(signal, again, await judged.wording(notification.userId)),
+        send: async (signal, again) => way.send(signal, again, await judged.wording(notification.userId)),
       });
+      const delivered = await deliverWays(context, underPolicy({ ...message, channel }));
       if ('status' in delivered) {
         await record(false);
         return delivered;
       }
-      const { providerId, alreadySent } = delivered;
+      const { providerId, alreadySent, result } = delivered;
       await record(true);
-      return done({ channel, providerId, ...allowed, ...message.result, ...(alreadySent ? { alreadySent } : {}) });
+      return done({ channel, providerId, ...allowed, ...result, ...(alreadySent ? { alreadySent } : {}) });
     },
     () => record(false),
   );

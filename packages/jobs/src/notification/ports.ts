@@ -3,7 +3,7 @@ import type { Delivery } from './delivery.ts';
 import type { MailGuard, MailPolicy, Mailer } from './mail-ports.ts';
 import type { PolicyPort } from './policy/port.ts';
 import type { PushDevices } from './send-push/devices.ts';
-import type { SmsGuard, SmsPolicy, SmsReports, SmsSender } from './sms-ports.ts';
+import type { SmsGuard, SmsPolicy, SmsReports, SmsSender, WhatsAppSender } from './sms-ports.ts';
 import type { MailBrands } from './templates/index.ts';
 import type { Withdrawals } from './withdraw/withdrawals.ts';
 
@@ -46,6 +46,8 @@ export type LookUp =
   | { readonly outcome: 'found'; readonly providerId: string }
   /** It took the message, and could not deliver it. */
   | { readonly outcome: 'undelivered'; readonly providerId: string; readonly detail: string }
+  /** It took the message, could not deliver it, and another way to the person may be tried. */
+  | { readonly outcome: 'refused'; readonly detail: string }
   /** It shows no such message. No proof that there is none: this never permits a resend. */
   | { readonly outcome: 'not_found' }
   /** It gave no usable answer; it may be asked again. */
@@ -75,8 +77,9 @@ export type EffectClaim =
   | { readonly state: 'claimed'; readonly token: string }
   | { readonly state: 'ambiguous'; readonly token: string; readonly claimedAt: Date }
   | { readonly state: 'busy'; readonly leaseUntil: Date }
-  | { readonly state: 'confirmed'; readonly providerId: string | null }
-  | { readonly state: 'unknown' };
+  | { readonly state: 'confirmed'; readonly providerId: string | null; readonly confirmedAt: Date }
+  | { readonly state: 'unknown' }
+  | { readonly state: 'refused'; readonly detail: string | null };
 
 /** The part of the effects ledger that sending needs; `Effects` of @backhaul/database fits. */
 export interface EffectLedger {
@@ -84,8 +87,12 @@ export interface EffectLedger {
   confirm(key: string, token: string, providerId: string | null): Promise<boolean>;
   release(key: string, token: string): Promise<void>;
   giveUp(key: string, token: string, detail: string): Promise<void>;
+  /** Not made, and not to be tried again in this way. False when another try took the claim over meanwhile. */
+  refuse(key: string, token: string, detail: string): Promise<boolean>;
+  /** What was confirmed did not reach anybody: it counts as refused from now on. */
+  disprove(key: string, detail: string): Promise<void>;
   /** Every effect of one message that was claimed and not released. */
-  of(messageId: string): Promise<readonly { readonly key: string; readonly state: 'claimed' | 'confirmed' | 'unknown' }[]>;
+  of(messageId: string): Promise<readonly { readonly key: string; readonly state: 'claimed' | 'confirmed' | 'unknown' | 'refused' }[]>;
 }
 
 /** The effects that the notification jobs need. */
@@ -96,6 +103,7 @@ export interface NotificationPorts {
   readonly mailGuard: MailGuard;
   readonly mailPolicy: MailPolicy;
   readonly sms: SmsSender;
+  readonly whatsApp: WhatsAppSender;
   readonly smsPolicy: SmsPolicy;
   readonly smsGuard: SmsGuard;
   readonly smsReports: SmsReports;

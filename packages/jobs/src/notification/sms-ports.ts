@@ -17,6 +17,23 @@ export interface SmsSender {
   list(message: TextMessage, claimedAt: Date, signal: AbortSignal): Promise<SmsList>;
 }
 
+/** A message in WhatsApp, made from a template that WhatsApp has approved. */
+export interface WhatsAppMessage {
+  /** E.164, with the plus sign. */
+  readonly to: string;
+  /** The template, as the provider calls it. */
+  readonly contentSid: string;
+  /** One line each, none empty. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** As that of a text message. */
+  readonly reference: string;
+}
+
+/** Sends messages in WhatsApp; one request, never repeated. */
+export interface WhatsAppSender {
+  send(message: WhatsAppMessage, signal: AbortSignal): Promise<Delivery>;
+}
+
 /** Messages that a provider shows, oldest first. */
 export type SmsList =
   | { readonly outcome: 'listed'; readonly messages: readonly { readonly providerId: string; readonly status: string; readonly undelivered: boolean }[] }
@@ -28,8 +45,8 @@ export interface SmsReport {
   /** In the provider's words. */
   readonly status: string;
   readonly errorCode: number | null;
-  /** It left the provider, and no failure was reported since. */
-  readonly left: boolean;
+  /** It reached the phone, or was read there. */
+  readonly arrived: boolean;
   /** It ended without arriving. */
   readonly undelivered: boolean;
 }
@@ -50,6 +67,8 @@ export interface SmsPolicy {
   readonly maxSegments: number;
   /** Messages that one number gets within any hour, by class. */
   readonly perHour: Readonly<Record<SmsClass, number>>;
+  /** How long a message that WhatsApp took may still be reported as undelivered, and a text be sent instead; 0 when nobody reports. */
+  readonly whatsAppWaitMs: number;
 }
 
 /** Who must not be texted, and how often the others may be. */

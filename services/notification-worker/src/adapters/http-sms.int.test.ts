@@ -124,3 +124,36 @@ test('a server that speaks no TLS where TLS is expected gets nothing', async () 
   await expect(broken.send(message, never)).resolves.toMatchObject({ outcome: 'unavailable' });
   expect(await texts()).toEqual([]);
 });
+
+const template = { to: message.to, contentSid: `HX${'0'.repeat(32)}`, variables: { 1: 'Grüße & "Dinner"' }, reference: 'c0ffee' };
+const inWhatsApp = async () => (await servers.channels({ WHATSAPP_FROM_NUMBER: '+15005550007' })).whatsApp;
+
+test('a WhatsApp template goes to the number in WhatsApp, with what fills it as JSON', async () => {
+  const delivery = await (await inWhatsApp()).send(template, never);
+  const [effect] = await texts();
+  expect(effect).toMatchObject({
+    key: `whatsapp:${message.to}`,
+    from: 'whatsapp:+15005550007',
+    body: '',
+    contentSid: template.contentSid,
+    contentVariables: '{"1":"Grüße & \\"Dinner\\""}',
+  });
+  expect(delivery).toEqual({ outcome: 'sent', providerId: effect?.['sid'] });
+});
+
+test.each<[string, Action, object]>([
+  ['a number that WhatsApp does not find', { code: '63003' }, { outcome: 'refused', about: 'recipient', code: 'not_in_whatsapp' }],
+  ['a person who has not accepted the terms', { code: '63024' }, { outcome: 'refused', about: 'recipient', code: 'not_in_whatsapp' }],
+  ['a template for conversations only', { code: '63016' }, { outcome: 'refused', about: 'recipient', code: 'outside_whatsapp_window' }],
+  ['wrong variables', { status: 400, body: '{"code":21656,"message":"invalid"}' }, { outcome: 'refused', about: 'message' }],
+  ['500', { status: 500 }, { outcome: 'ambiguous' }],
+  ['a reset connection', { reset: true }, { outcome: 'ambiguous' }],
+])('in WhatsApp, %s', async (_name, action, expected) => {
+  await servers.fakes.script('sms', [{ action }]);
+  await expect((await inWhatsApp()).send(template, never)).resolves.toMatchObject(expected);
+  expect(await texts()).toEqual([]);
+});
+
+test('without a number in WhatsApp nothing is sent there', async () => {
+  await expect((await servers.channels()).whatsApp.send(template, never)).resolves.toMatchObject({ outcome: 'unconfigured' });
+});

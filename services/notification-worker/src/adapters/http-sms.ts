@@ -1,4 +1,4 @@
-import type { Delivery, SmsList, SmsSender, TextMessage } from '@backhaul/jobs/notification';
+import type { Delivery, SmsList, SmsSender, WhatsAppSender } from '@backhaul/jobs/notification';
 import { type Answer, requestOnce } from './request-once.ts';
 import { retryAfterMs } from './retry-after.ts';
 import { readSmsList } from './sms-list.ts';
@@ -31,6 +31,9 @@ const RECIPIENT_CODES = new Map<number, string>([
   [21610, 'opted_out'],
   [21612, 'unreachable_from_sender'],
   [21614, 'not_a_mobile_number'],
+  [63003, 'not_in_whatsapp'],
+  [63016, 'outside_whatsapp_window'],
+  [63024, 'not_in_whatsapp'],
 ]);
 
 /**
@@ -40,17 +43,13 @@ const RECIPIENT_CODES = new Map<number, string>([
  * is to know whether the request may have arrived.
  */
 export function createHttpSms(options: HttpSmsOptions): SmsSender {
-  const url = new URL(`${options.baseUrl.replace(/\/+$/, '')}/2010-04-01/Accounts/${encodeURIComponent(options.accountSid)}/Messages.json`);
-  const authorization = `Basic ${Buffer.from(`${options.accountSid}:${options.secret}`).toString('base64')}`;
+  const messages = messagesOf(options);
   return {
-    async send(message, signal) {
-      const answer = await requestOnce(url, { method: 'POST', headers: { authorization, 'content-type': FORM }, body: form(options, message) }, signal);
-      return 'lost' in answer ? answer.lost : classify(answer);
-    },
+    send: ({ to, body, reference }, signal) => messages.create({ To: to, From: options.from, Body: body }, reference, signal),
     async list(message, claimedAt, signal): Promise<SmsList> {
-      const page = new URL(url);
+      const page = new URL(messages.url);
       page.search = new URLSearchParams({ To: message.to, From: options.from, PageSize: String(PAGE_SIZE) }).toString();
-      const answer = await requestOnce(page, { method: 'GET', headers: { authorization } }, signal);
+      const answer = await requestOnce(page, { method: 'GET', headers: { authorization: messages.authorization } }, signal);
       if ('lost' in answer) return { outcome: 'unreadable', detail: answer.lost.detail };
       if (answer.status !== 200) return { outcome: 'unreadable', detail: `the provider answered ${answer.status} when it was asked for messages` };
       return readSmsList(answer.text, { message, claimedAt, pageSize: PAGE_SIZE });
@@ -58,13 +57,31 @@ export function createHttpSms(options: HttpSmsOptions): SmsSender {
   };
 }
 
-function form({ from, reportUrl }: HttpSmsOptions, { to, body, reference }: TextMessage): string {
-  return new URLSearchParams({
-    To: to,
-    From: from,
-    Body: body,
-    ...(reportUrl === undefined ? {} : { StatusCallback: `${reportUrl}?send=${reference}` }),
-  }).toString();
+/** Sends WhatsApp templates in the same way: the number is WhatsApp's when `whatsapp:` stands before it. */
+export function createHttpWhatsApp(options: HttpSmsOptions): WhatsAppSender {
+  const messages = messagesOf(options);
+  return {
+    send({ to, contentSid, variables, reference }, signal) {
+      const template = { ContentSid: contentSid, ContentVariables: JSON.stringify(variables) };
+      return messages.create({ To: `whatsapp:${to}`, From: `whatsapp:${options.from}`, ...template }, reference, signal);
+    },
+  };
+}
+
+/** The account's messages, and how one is made. */
+function messagesOf({ baseUrl, accountSid, secret, reportUrl }: HttpSmsOptions) {
+  const url = new URL(`${baseUrl.replace(/\/+$/, '')}/2010-04-01/Accounts/${encodeURIComponent(accountSid)}/Messages.json`);
+  const authorization = `Basic ${Buffer.from(`${accountSid}:${secret}`).toString('base64')}`;
+  return {
+    url,
+    authorization,
+    async create(fields: Readonly<Record<string, string>>, reference: string, signal: AbortSignal): Promise<Delivery> {
+      const callback = reportUrl === undefined ? {} : { StatusCallback: `${reportUrl}?send=${reference}` };
+      const body = new URLSearchParams({ ...fields, ...callback }).toString();
+      const answer = await requestOnce(url, { method: 'POST', headers: { authorization, 'content-type': FORM }, body }, signal);
+      return 'lost' in answer ? answer.lost : classify(answer);
+    },
+  };
 }
 
 function classify({ status, retryAfter, text }: Answer): Delivery {

@@ -83,8 +83,8 @@ test('a report that came meanwhile settles a lost answer, without a question to 
   effects.expireLeases();
   lists.push({ outcome: 'unreadable', detail: 'not asked' }, { outcome: 'unreadable', detail: 'not asked' });
   const [arrived = '', lost = ''] = texts.map(({ reference }) => reference);
-  reports.set(arrived, { providerId: 'SM1', status: 'delivered', errorCode: null, left: true, undelivered: false });
-  reports.set(lost, { providerId: 'SM2', status: 'undelivered', errorCode: 30_003, left: false, undelivered: true });
+  reports.set(arrived, { providerId: 'SM1', status: 'delivered', errorCode: null, arrived: true, undelivered: false });
+  reports.set(lost, { providerId: 'SM2', status: 'undelivered', errorCode: 30_003, arrived: false, undelivered: true });
   await expect(sendSmsHandler(payload, testContext(ports, { messageId: 'm-1' }))).resolves.toMatchObject({ result: { providerId: 'SM1', alreadySent: true } });
   await expect(sendSmsHandler({ ...payload, phoneNumber: '+15005550007' }, testContext(ports, { messageId: 'm-2' }))).rejects.toMatchObject({
     code: 'undelivered',
