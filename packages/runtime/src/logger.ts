@@ -28,6 +28,8 @@ export interface LoggerOptions {
   readonly level: string;
   /** Where `error.log` and `combined.log` are written as well; nowhere if absent. */
   readonly dir?: string | undefined;
+  /** Called once when nobody reads the standard output any more; from then on only the files are written. */
+  readonly onUnread?: (error: Error) => void;
 }
 
 /** Makes the process's root logger: JSON lines on standard output, and to files where `dir` is given. */
@@ -42,12 +44,20 @@ export function createLogger(options: LoggerOptions): RootLogger {
       new winston.transports.File({ filename: join(options.dir, 'combined.log'), ...rotation }),
     );
   }
+  const output = new winston.transports.Console();
   const root = winston.createLogger({
     level: options.level,
     format: winston.format.combine(winston.format.timestamp(), winston.format.json()),
     defaultMeta: { service: options.service, pid: process.pid },
-    transports: [new winston.transports.Console(), ...files],
+    transports: [output, ...files],
   });
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error) => {
+      if (output.silent) return;
+      // Every further line would fail as well, and each failure would be a reason to log.
+      output.silent = true;
+      options.onUnread?.(error);
+    });
   return {
     ...adapt(root),
     async close() {

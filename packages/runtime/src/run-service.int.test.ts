@@ -58,6 +58,18 @@ test.each(['SIGTERM', 'SIGINT'] as const)('%s closes what was opened, last first
   expect(output.indexOf('closed first')).toBeGreaterThan(output.indexOf('closed second'));
 });
 
+test('When nobody reads its log any more it closes what was opened and exits with 1, instead of failing at every line for ever', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'unread-'));
+  const { child, said } = service('talking', { LOG_DIR: dir });
+  await said('"started"');
+  const exited = once(child, 'exit');
+  child.stdout.destroy();
+  child.stderr.destroy();
+  expect(await exited).toEqual([1, null]);
+  expect(await readFile(join(dir, 'combined.log'), 'utf8')).toContain('the standard output is closed');
+  await rm(dir, { recursive: true });
+});
+
 test('A second signal changes nothing (A-10)', async () => {
   const { child, said, exit } = service('slow-close');
   await said('"started"');

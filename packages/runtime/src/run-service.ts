@@ -62,7 +62,13 @@ export async function runService<Schema extends z.ZodType<ServiceConfig>>(
   start: (context: ServiceContext<z.output<Schema>>) => Promise<void>,
 ): Promise<void> {
   const config = readConfig(name, options);
-  const log = createLogger({ service: name, level: config.LOG_LEVEL, dir: config.LOG_DIR });
+  const log = createLogger({
+    service: name,
+    level: config.LOG_LEVEL,
+    dir: config.LOG_DIR,
+    // Working on unseen, it would be found by nobody: whoever started it starts it again with a reader.
+    onUnread: (error) => fail('the standard output is closed', error),
+  });
   if (config.FAILPOINT !== undefined && config.NODE_ENV === 'production') {
     log.error('FAILPOINT is set in production: refused');
     await withDeadline('writing the log files', 1_000, log.close()).catch(() => undefined);
