@@ -184,19 +184,6 @@ describe('notification', () => {
       { type: 'sms', success: true },
     ]);
   });
-
-  test('notification.withdraw: what was read elsewhere is cleared on the device, and what comes late about it is not sent', async () => {
-    const [userId, fcmToken] = [randomUUID(), `token-${randomUUID()}`];
-    const withdrawal = { type: 'withdraw', userId, reason: 'read', chatId: '42', chatMessageIds: ['m7'], collapseIds: ['chat-42'], fcmToken };
-    expect(await world.ended(await world.publish('notification.withdraw', withdrawal))).toMatchObject({ status: 'done' });
-    const clearing = await world.fakes.effects({ service: 'fcm', kind: 'push', key: fcmToken });
-    expect(clearing).toMatchObject([{ message: { data: { clear: 'read', chatId: '42', chatMessageIds: '["m7"]' } } }]);
-    expect(clearing[0]?.['message']).not.toHaveProperty('notification');
-
-    const late = { type: 'push', userId, title: 'Family', body: 'Dinner?', chatId: '42', chatMessageId: 'm7', fcmToken };
-    expect(await world.ended(await world.publish('notification.push', late))).toMatchObject({ status: 'skipped', result: { reason: 'withdrawn' } });
-    expect(await world.fakes.effects({ service: 'fcm', kind: 'push', key: fcmToken })).toHaveLength(1);
-  });
 });
 
 describe('cleanup', () => {
