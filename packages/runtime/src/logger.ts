@@ -52,7 +52,7 @@ export function createLogger(options: LoggerOptions): RootLogger {
     transports: [output, ...files],
   });
   for (const stream of [process.stdout, process.stderr])
-    stream.on('error', (error) => {
+    stream.on('error', (error: Error) => {
       if (output.silent) return;
       // Every further line would fail as well, and each failure would be a reason to log.
       output.silent = true;
