@@ -71,6 +71,7 @@ async function acceptEnvelope(payloads: readonly object[]): Promise<string[]> {
 const collapseKeyOf = (effect: Effect | undefined) => (effect?.['message'] as { android?: { collapse_key?: string } } | undefined)?.android?.collapse_key;
 
 const text = { userId: randomUUID(), title: 'Family', body: 'Dinner?' };
+const whatsapp = { contentSid: `HX${'0'.repeat(32)}`, variables: { 1: 'Ann' } };
 const status = async (messageId: string) => (await createJobs(testDatabase.database).find(messageId))?.status;
 const untilStatus = (messageId: string, wanted: string) => eventually(async () => expect(await status(messageId)).toBe(wanted), { timeoutMs: 20_000 });
 
@@ -112,7 +113,6 @@ test('how a message fared is told afterwards, one that WhatsApp did not deliver 
     await eventually(async () => expect(await story(id)).toContainEqual(expect.objectContaining({ stage: 'reported', says })), { timeoutMs: 20_000 });
   }
 
-  const whatsapp = { contentSid: `HX${'0'.repeat(32)}`, variables: { 1: 'Ann' } };
   for (const [phoneNumber, ways] of [
     ['+4915112345678', ['whatsapp:+4915112345678']],
     ['+4915112350404', ['whatsapp:+4915112350404', '+4915112350404']],
@@ -205,18 +205,25 @@ test.each([
   ['push', 'notification.send-push', { type: 'push', ...text, fcmToken: 'device' }, 'fcm', 'push', 2, 'done'],
   ['mail', 'notification.send-email', { type: 'email', ...text, email: 'ann@example.com' }, 'smtp', 'mail', 2, 'done'],
   ['SMS', 'notification.send-sms', { type: 'sms', ...text, phoneNumber: '+4915112345678' }, 'sms', 'sms', 1, 'done'],
+  // Nobody reports here: whether it arrived stays unknown, and a text could be the second copy.
+  ['WhatsApp message', 'notification.send-sms', { type: 'sms', ...text, phoneNumber: '+4915112345678', whatsapp }, 'sms', 'sms', 1, 'dead'],
 ] as const)(
   'A-07: killed between a %s and its confirmation, the worker that follows keeps to the policy',
   async (_channel, name, payload, service, kind, sends, ended) => {
-    await using doomed = await startWorkerProcess({ FAILPOINT: 'notification.sent' });
+    const changes = { WHATSAPP_FROM_NUMBER: '+15005550007' };
+    await using doomed = await startWorkerProcess({ ...changes, FAILPOINT: 'notification.sent' });
     const id = await accept(name, payload);
     await doomed.get('notification-worker').exited;
     expect(await servers.fakes.effects({ service, kind })).toHaveLength(1);
     // The claim's lease is 45 s; its end is brought forward.
     await testDatabase.database.query(`UPDATE backhaul.effects SET lease_until = now() - interval '1 second' WHERE message_id = $1`, [id]);
-    await using _fleet = await startWorkerProcess();
+    await using _fleet = await startWorkerProcess(changes);
     await untilStatus(id, ended);
-    expect(await servers.fakes.effects({ service, kind })).toHaveLength(sends);
+    const effects = await servers.fakes.effects({ service, kind });
+    expect(effects).toHaveLength(sends);
+    // What a device, or a mail program, knows the copy by.
+    const marks = effects.map((effect) => (kind === 'push' ? collapseKeyOf(effect) : (effect['messageId'] ?? effect['sid'])));
+    expect([new Set(marks).size, marks[0]]).toEqual([1, expect.stringMatching(/\S{8,}/) as string]);
     const { rows } = await testDatabase.database.query('SELECT success FROM notifications WHERE type = $1 ORDER BY created_at DESC LIMIT 1', [payload.type]);
     expect(rows).toEqual([{ success: ended === 'done' }]);
   },
