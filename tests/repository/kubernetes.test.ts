@@ -50,13 +50,21 @@ const container = (deployment: IDeployment): IContainer => {
 /** The environment that a Deployment's container gets, in the order in which Kubernetes lets later ones win. */
 function environment(deployment: IDeployment): Record<string, string> {
   const { envFrom = [], env = [] } = container(deployment);
-  const source = ({ configMapRef, secretRef }: IEnvFromSource) => {
-    const [kind, name] = configMapRef ? ['ConfigMap', configMapRef.name] : ['Secret', secretRef?.name];
+  const contents = (kind: string, name: string | undefined): Record<string, string> => {
     const found = base.find((manifest) => manifest.kind === kind && manifest.metadata.name === name);
     if (found === undefined) throw new Error(`${kind} ${name} does not exist`);
     return { ...found.data, ...found.stringData };
   };
-  return Object.assign({}, ...envFrom.map(source), Object.fromEntries(env.map(({ name, value = '' }) => [name, value]))) as Record<string, string>;
+  const source = ({ configMapRef, secretRef }: IEnvFromSource) =>
+    configMapRef ? contents('ConfigMap', configMapRef.name) : contents('Secret', secretRef?.name);
+  const own = env.map(({ name, value = '', valueFrom }) => {
+    const reference = valueFrom?.secretKeyRef;
+    if (reference === undefined) return [name, value];
+    const kept = contents('Secret', reference.name)[reference.key];
+    if (kept === undefined) throw new Error(`the Secret ${reference.name} has no ${reference.key}`);
+    return [name, kept];
+  });
+  return Object.assign({}, ...envFrom.map(source), Object.fromEntries(own)) as Record<string, string>;
 }
 
 test('every manifest of the base fits the schemas of Kubernetes, without an unknown field', async () => {
