@@ -23,9 +23,9 @@ import { runBareLoop, runSender } from './notify/push-fake.ts';
  * of a peer starts when a quarter of its backlog is done, so that the start of
  * its processes is not held against it.
  */
-const ROUNDS = 5;
-const MESSAGES = 60_000;
-const SLOW_PEER_MESSAGES = 15_000;
+const ROUNDS = 3;
+const MESSAGES = 40_000;
+const SLOW_PEER_MESSAGES = 8_000;
 const PUSHES = 4_000;
 
 const samples = createSamples();

@@ -74,11 +74,14 @@ async function fill(env: Record<string, string>, count: number): Promise<void> {
   const channel = await connection.openChannel();
   await declareTopology(channel, topology);
   const publisher = createPublisher({ connection, exchange, log: silentLogger, timeoutMs: 60_000 });
-  const body = Buffer.from(JSON.stringify({ ...payload, userId: randomUUID() }));
   for (let sent = 0; sent < count; sent += 1_000) {
     await Promise.all(
       Array.from({ length: Math.min(1_000, count - sent) }, () =>
-        publisher.publish({ routingKey: notificationPush.routingKey, messageId: randomUUID(), body }),
+        publisher.publish({
+          routingKey: notificationPush.routingKey,
+          messageId: randomUUID(),
+          body: Buffer.from(JSON.stringify({ ...payload, userId: randomUUID() })),
+        }),
       ),
     );
   }
