@@ -120,6 +120,7 @@ try {
             payload: definition?.on === undefined ? {} : { type: 'push', userId: 'u', title: 't', body: 'b' },
             attempt: 1,
             failures: 0,
+            traceparent: null,
             receivedAt: new Date(),
             firstStartedAt: new Date(),
           }),

@@ -27,6 +27,7 @@ export interface StartedRun {
   readonly payload: unknown;
   readonly attempt: number;
   readonly failures: number;
+  readonly traceparent: string | null;
   readonly receivedAt: Date;
   /** When its first run began, or the first since it was opened again. */
   readonly firstStartedAt: Date;

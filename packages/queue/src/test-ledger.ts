@@ -5,6 +5,7 @@ export interface MemoryJob {
   name: string;
   payload: unknown;
   carrier: string | null;
+  traceparent: string | null;
   status: string;
   attempts: number;
   failures: number;
@@ -17,7 +18,7 @@ export interface MemoryJob {
 
 /** For tests: the record of jobs in memory, with the fencing of the one in Postgres, which can be away for a while. */
 export interface MemoryLedger extends JobLedger {
-  record(job: { messageId: string; name: string; payload: unknown; carrier?: string | null }): void;
+  record(job: { messageId: string; name: string; payload: unknown; carrier?: string | null; traceparent?: string }): void;
   of(messageId: string): MemoryJob;
   /** The next calls fail. */
   away(calls: number): void;
@@ -43,8 +44,8 @@ export function memoryLedger(): MemoryLedger {
   const failuresOf = (messageId: string) => jobs.get(messageId)?.failures ?? 0;
 
   return {
-    record: ({ messageId, name, payload, carrier = null }) =>
-      void jobs.set(messageId, { name, payload, carrier, status: 'queued', attempts: 0, failures: 0, result: undefined, reason: undefined }),
+    record: ({ messageId, name, payload, carrier = null, traceparent = null }) =>
+      void jobs.set(messageId, { name, payload, carrier, traceparent, status: 'queued', attempts: 0, failures: 0, result: undefined, reason: undefined }),
     of(messageId) {
       const job = jobs.get(messageId);
       if (job === undefined) throw new Error(`no job ${messageId}`);
@@ -74,8 +75,8 @@ export function memoryLedger(): MemoryLedger {
     ...closings(0),
   };
 
-  function started({ name, payload, failures, firstStartedAt }: MemoryJob, attempt: number): StartedRun {
-    return { state: 'started', name, payload, attempt, failures, receivedAt: new Date(), firstStartedAt: firstStartedAt ?? new Date() };
+  function started({ name, payload, failures, traceparent, firstStartedAt }: MemoryJob, attempt: number): StartedRun {
+    return { state: 'started', name, payload, attempt, failures, traceparent, receivedAt: new Date(), firstStartedAt: firstStartedAt ?? new Date() };
   }
 
   /** @param unwritten starts that are not on record yet */

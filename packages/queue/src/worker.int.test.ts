@@ -208,6 +208,23 @@ describe('An envelope', () => {
     expect(ledger.of('bad')).toMatchObject({ failures: 2, attempts: 3 });
   });
 
+  test('logs each of its messages with the trace that its publisher began', async () => {
+    const lines: object[] = [];
+    const log = { ...silentLogger, child: (fields: object) => (lines.push(fields), log) };
+    await work({ log, work: () => Promise.resolve(done()) });
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    for (const messageId of ['a', 'b'])
+      ledger.record({ messageId, name: testJob.name, payload: { n: 1 }, carrier: 'e2-traced', ...(messageId === 'a' ? { traceparent } : {}) });
+    await producer.addBatch(
+      'work',
+      ['a', 'b'].map((messageId) => ({ messageId, name: testJob.name, priority: 1, traceparent: null, carrier: 'e2-traced' })),
+    );
+    await status('a', 'done');
+    await status('b', 'done');
+    expect(lines).toContainEqual({ queue: 'work', jobId: 'e2-traced', messageId: 'a', traceparent });
+    expect(lines).toContainEqual({ queue: 'work', jobId: 'e2-traced', messageId: 'b' });
+  });
+
   test('waits while the record is away, and runs when it is back', async () => {
     await work({ work: () => Promise.resolve(done()) });
     ledger.away(1);

@@ -92,18 +92,21 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
   let closing = false;
 
   /** What both kinds of run share: the slot, the abort, the metrics. */
-  async function runOne(bullJob: BullJob, messageId: string, run: (shared: Run<Ports>) => Promise<RunResult>): Promise<RunResult> {
+  async function runOne(
+    bullJob: BullJob,
+    { messageId, traceparent }: { messageId: string; traceparent?: string | null | undefined },
+    run: (shared: Run<Ports>) => Promise<RunResult>,
+  ): Promise<RunResult> {
     const entry: RunningJob = { jobId: bullJob.id ?? '', end: new AbortController(), whenLockLost: 'end' };
     running.add(entry);
     const startedAt = performance.now();
     let name = 'unknown';
     try {
-      const { traceparent } = bullJob.data.messageIds === undefined ? bullJob.data : {};
       const result = await run({
         messageId,
         jobs: runners,
         ports: options.ports,
-        log: log.child({ queue: queue.name, jobId: entry.jobId, messageId, ...(traceparent === undefined ? {} : { traceparent }) }),
+        log: log.child({ queue: queue.name, jobId: entry.jobId, messageId, ...(traceparent == null ? {} : { traceparent }) }),
         end: entry.end,
         quiet: bullJob.data.messageIds !== undefined,
         progress: throttledProgress(bullJob, log),
@@ -132,8 +135,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
     const startedAt = performance.now();
     const observePace = () => pace.observe((performance.now() - startedAt) / (data.messageIds?.length ?? 1));
     if (data.messageIds === undefined) {
-      const { messageId } = data;
-      const result = await runOne(bullJob, messageId, (run) => runJob({ ...run, worker: workerName, ledger }));
+      const result = await runOne(bullJob, data, (run) => runJob({ ...run, worker: workerName, ledger }));
       observePace();
       // In BullMQ's eyes a dead letter has failed; the rest it need not know.
       if (result.status === 'dead') throw new UnrecoverableError(result.reason);
@@ -146,7 +148,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
       ledger,
       log: log.child({ queue: queue.name, jobId: id }),
       runOne: (messageId, opened, closings) =>
-        runOne(bullJob, messageId, (run) => {
+        runOne(bullJob, { messageId, traceparent: opened.traceparent }, (run) => {
           const limit = limits.get(opened.name);
           const open = () => runOpened(run, closings, opened);
           return limit === undefined ? open() : limit(open);

@@ -115,7 +115,7 @@ export function judge(context: JobContext<NotificationPorts>, questions: Questio
     },
     async wording(userId) {
       if (settings === undefined) return undefined;
-      // A send that is repeated after a crash was asked about by an earlier run: it says what that said.
+      // A send that is repeated after a crash was asked about by an earlier run: it says what that said, or what the event says if that cannot be read.
       const count = counts.get(userId) ?? (await policy.coalescing.find(keyOf(userId), messageId).catch(() => undefined))?.count ?? 1;
       return count > 1 ? summaryWording({ chat: notification.chatName ?? notification.title, count, locale: notification.locale }) : undefined;
     },
