@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { floatColumn, textColumn, uuidColumn } from './columns.ts';
 import type { Database } from './database.ts';
 import { gather } from './gather.ts';
-import { storable } from './storable.ts';
+import { type DoneRow, wereDone, whichOf } from './which-done.ts';
 
 /** What a worker may do about an effect that it is about to make. */
 export type EffectClaim =
@@ -114,11 +115,16 @@ interface ClaimRow {
 }
 
 const CLAIMS = `INSERT INTO backhaul.effects AS e (effect_key, message_id, state, attempt_token, lease_until)
-  SELECT key, "messageId", 'claimed', token, now() + "leaseMs" * interval '1 millisecond'
-  FROM json_to_recordset($1::json) AS claims(key text, "messageId" text, token uuid, "leaseMs" float8)`;
+  SELECT key, message_id, 'claimed', token, now() + lease_ms * interval '1 millisecond'
+  FROM unnest($1::text[], $2::text[], $3::uuid[], $4::float8[]) AS claims(key, message_id, token, lease_ms)`;
 
 async function claimAll(database: Database, claims: readonly Claim[]): Promise<EffectClaim[]> {
-  const values = [JSON.stringify(claims)];
+  const values = [
+    textColumn(claims.map(({ key }) => key)),
+    textColumn(claims.map(({ messageId }) => messageId)),
+    uuidColumn(claims.map(({ token }) => token)),
+    floatColumn(claims.map(({ leaseMs }) => leaseMs)),
+  ];
   // Nearly always nobody has tried before: only when somebody has is it worth asking who.
   const { rowCount } = await database.query(`${CLAIMS} ON CONFLICT (effect_key) DO NOTHING`, values);
   if (rowCount === claims.length) return claims.map(({ token }) => ({ state: 'claimed', token }));
@@ -156,22 +162,34 @@ function claimOf(row: ClaimRow, token: string): EffectClaim {
 }
 
 async function settleAll(database: Database, settlements: readonly Settlement[]): Promise<boolean[]> {
-  const { rows } = await database.query<{ key: string }>(
-    `UPDATE backhaul.effects SET state = s.state, provider_id = s."providerId", detail = s.detail, updated_at = now()
-     FROM json_to_recordset($1::json) AS s(key text, token uuid, state text, "providerId" text, detail text)
-     WHERE effect_key = s.key AND attempt_token = s.token AND effects.state = 'claimed'
-     RETURNING effect_key AS key`,
-    [storable(settlements)],
+  const { rows } = await database.query<DoneRow>(
+    `WITH changed AS (
+       UPDATE backhaul.effects SET state = s.state, provider_id = s.provider_id, detail = s.detail, updated_at = now()
+       FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS s(key, token, state, provider_id, detail, place)
+       WHERE effect_key = s.key AND attempt_token = s.token AND effects.state = 'claimed'
+       RETURNING s.place)
+     ${whichOf('changed', settlements.length)}`,
+    [
+      textColumn(settlements.map(({ key }) => key)),
+      uuidColumn(settlements.map(({ token }) => token)),
+      textColumn(settlements.map(({ state }) => state)),
+      textColumn(settlements.map(({ providerId }) => withoutNul(providerId))),
+      textColumn(settlements.map(({ detail }) => withoutNul(detail))),
+    ],
   );
-  const settled = new Set(rows.map(({ key }) => key));
-  return settlements.map(({ key }) => settled.has(key));
+  return wereDone(rows, settlements.length);
+}
+
+/** What a provider says may hold anything; Postgres takes no NUL, and a send that cannot be settled would be sent again. */
+function withoutNul(text: string | null): string | null {
+  return text?.replaceAll('\0', '') ?? null;
 }
 
 async function releaseAll(database: Database, claims: readonly Pick<Settlement, 'key' | 'token'>[]): Promise<undefined[]> {
   await database.query(
-    `DELETE FROM backhaul.effects USING json_to_recordset($1::json) AS r(key text, token uuid)
+    `DELETE FROM backhaul.effects USING unnest($1::text[], $2::uuid[]) AS r(key, token)
      WHERE effect_key = r.key AND attempt_token = r.token AND state = 'claimed'`,
-    [JSON.stringify(claims)],
+    [textColumn(claims.map(({ key }) => key)), uuidColumn(claims.map(({ token }) => token))],
   );
   return claims.map(() => undefined);
 }

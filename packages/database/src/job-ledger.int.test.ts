@@ -171,6 +171,36 @@ describe('The runs of an envelope', () => {
     expect(new Set((await ledger.startCarried(ids, 'e5-x', 'w')).jobs.keys())).toEqual(new Set([d]));
   });
 
+  test('that end in one statement keep a history each, and only those that were still open are told that they were closed', async () => {
+    const ids = await carried(6);
+    const [a = '', b = '', c = ''] = ids;
+    const { closings } = await ledger.startCarried(ids, 'e6-x', 'host:1');
+    // Another run postponed and closed one of them before, so its history is longer than its neighbours'.
+    await ledger.start(b, 'alone');
+    const closed = await Promise.all([
+      ...ids.map((id, n) => closings.finish(id, 1, { status: n % 2 === 0 ? 'done' : 'skipped', result: { n } })),
+      ledger.finish(b, 1, { status: 'done', result: { by: 'the other' } }),
+    ]);
+    expect(closed).toEqual([true, false, true, true, true, true, true]);
+    expect((await jobs.find(a))?.history).toMatchObject([
+      { event: 'started', worker: 'host:1' },
+      { event: 'finished', attempt: 1, status: 'done' },
+    ]);
+    expect((await jobs.find(b))?.history).toMatchObject([
+      { event: 'started', worker: 'alone' },
+      { event: 'finished', status: 'done' },
+    ]);
+    expect(await jobs.find(b)).toMatchObject({ result: { by: 'the other' } });
+    expect(await jobs.find(c)).toMatchObject({ status: 'done', result: { n: 2 }, startedAt: expect.any(Date) as Date });
+  });
+
+  test('are opened with the time of arrival to the millisecond', async () => {
+    const ids = await carried(1);
+    const [id = ''] = ids;
+    const { jobs: opened } = await ledger.startCarried(ids, 'e1-x', 'w');
+    expect(opened.get(id)?.receivedAt).toEqual((await jobs.find(id))?.receivedAt);
+  });
+
   test('change nothing once another run was opened or closed', async () => {
     const [a = '', b = ''] = await carried(2);
     const first = await ledger.startCarried([a, b], 'e2-x', 'old');

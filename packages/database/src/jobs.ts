@@ -1,3 +1,4 @@
+import { bytesColumn, intColumn, jsonColumn, textColumn } from './columns.ts';
 import type { Database, Queryable } from './database.ts';
 import type { HistoryEntry, StoredError } from './history.ts';
 
@@ -153,16 +154,21 @@ export async function recordJobs(client: Queryable, batch: readonly NewJob[]): P
   for (const job of batch) if (!first.has(job.messageId)) first.set(job.messageId, job);
   // In one order everywhere: two batches that hold the same messages (a redelivery to another bridge) would otherwise deadlock.
   const jobs = [...first.values()].toSorted((left, right) => (left.messageId < right.messageId ? -1 : 1));
-  // One JSON text instead of seven arrays: pg escapes arrays element by element, which costs the bridge more than the insert costs Postgres.
-  const entries = jobs.map(
-    (job) =>
-      `{"m":${JSON.stringify(job.messageId)},"q":${JSON.stringify(job.queue)},"n":${JSON.stringify(job.name)},"r":${job.priority},"h":"${job.bodyHash.toString('hex')}","p":${job.payloadJson}${job.traceparent === null ? '' : `,"t":${JSON.stringify(job.traceparent)}`}${job.carrier == null ? '' : `,"c":${JSON.stringify(job.carrier)}`}}`,
-  );
+  const column = <Value>(of: (job: NewJob) => Value) => jobs.map(of);
   const { rowCount } = await client.query(
     `INSERT INTO backhaul.jobs (message_id, queue, name, priority, body_hash, payload, traceparent, carrier)
-     SELECT m, q, n, r, decode(h, 'hex'), p, t, c FROM json_to_recordset($1::json) AS batch(m text, q text, n text, r int, h text, p json, t text, c text)
+     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bytea[], $6::json[], $7::text[], $8::text[])
      ON CONFLICT (message_id) DO NOTHING`,
-    [`[${entries.join(',')}]`],
+    [
+      textColumn(column(({ messageId }) => messageId)),
+      textColumn(column(({ queue }) => queue)),
+      textColumn(column(({ name }) => name)),
+      intColumn(column(({ priority }) => priority)),
+      bytesColumn(column(({ bodyHash }) => bodyHash)),
+      jsonColumn(column(({ payloadJson }) => payloadJson)),
+      textColumn(column(({ traceparent }) => traceparent)),
+      textColumn(column(({ carrier }) => carrier ?? null)),
+    ],
   );
   // Nearly always all of them are new: only when some are not is it worth asking which.
   const stored: ReadonlyMap<string, StoredJob> =

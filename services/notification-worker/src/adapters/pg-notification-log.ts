@@ -11,7 +11,7 @@ export function createPgNotificationLog(database: Database, log: Logger): Notifi
   const write = gather<NotificationRow, void>({ max: MAX_GATHERED, keyOf: ({ id }) => id, run: (rows) => writeAll(database, rows) });
   const record = async (id: string, { messageId, channel, userId, title, body, success }: NotificationRecord): Promise<void> => {
     try {
-      await write({ id, userId, type: channel, title: storableText(title), body: storableText(body), success });
+      await write({ id, user_id: userId, type: channel, title: storableText(title), body: storableText(body), success });
     } catch (error) {
       // 22 data exception (a user id that is no uuid), 23 constraint (no such user): no later try could write this row either, and the message has been dealt with.
       if (!/^2[23]/.test(sqlState(error) ?? '')) throw error;
@@ -26,9 +26,10 @@ export function createPgNotificationLog(database: Database, log: Logger): Notifi
   };
 }
 
+/** A row, by the names of the table's columns. */
 interface NotificationRow {
   readonly id: string;
-  readonly userId: string;
+  readonly user_id: string;
   readonly type: string;
   readonly title: string;
   readonly body: string;
@@ -41,7 +42,7 @@ async function writeAll(database: Database, rows: readonly NotificationRow[]): P
     `INSERT INTO notifications AS n (id, user_id, type, title, body, success, created_at)
      SELECT id, user_id, type, title, body, success, now() FROM json_populate_recordset(NULL::notifications, $1::json)
      ON CONFLICT (id) DO UPDATE SET success = true WHERE excluded.success AND NOT n.success`,
-    [JSON.stringify(rows.map(({ userId, ...row }) => ({ ...row, user_id: userId })))],
+    [JSON.stringify(rows)],
   );
   return rows.map(() => undefined);
 }
