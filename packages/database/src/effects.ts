@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { ofFew } from './by-key.ts';
 import { floatColumn, textColumn, uuidColumn } from './columns.ts';
 import type { Database } from './database.ts';
 import { gather } from './gather.ts';
@@ -166,7 +167,7 @@ async function settleAll(database: Database, settlements: readonly Settlement[])
     `WITH changed AS (
        UPDATE backhaul.effects SET state = s.state, provider_id = s.provider_id, detail = s.detail, updated_at = now()
        FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS s(key, token, state, provider_id, detail, place)
-       WHERE effect_key = s.key AND attempt_token = s.token AND effects.state = 'claimed'
+       WHERE ${ofFew('s.key')} AND effect_key = s.key AND attempt_token = s.token AND effects.state = 'claimed'
        RETURNING s.place)
      ${whichOf('changed', settlements.length)}`,
     [
@@ -188,7 +189,7 @@ function withoutNul(text: string | null): string | null {
 async function releaseAll(database: Database, claims: readonly Pick<Settlement, 'key' | 'token'>[]): Promise<undefined[]> {
   await database.query(
     `DELETE FROM backhaul.effects USING unnest($1::text[], $2::uuid[]) AS r(key, token)
-     WHERE effect_key = r.key AND attempt_token = r.token AND state = 'claimed'`,
+     WHERE ${ofFew('r.key')} AND effect_key = r.key AND attempt_token = r.token AND state = 'claimed'`,
     [textColumn(claims.map(({ key }) => key)), uuidColumn(claims.map(({ token }) => token))],
   );
   return claims.map(() => undefined);

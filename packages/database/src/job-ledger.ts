@@ -1,3 +1,4 @@
+import { IS_OPEN, ofFew } from './by-key.ts';
 import { boolColumn, floatColumn, intColumn, jsonbColumn, textColumn, timeColumn } from './columns.ts';
 import type { Database, Queryable } from './database.ts';
 import { insertDeadJob } from './dead-letters.ts';
@@ -53,12 +54,6 @@ const MAX_GATHERED = 500;
 const APPEND = (entries: string) =>
   `history = (CASE WHEN jsonb_array_length(history) <= 98 OR jsonb_array_length(history) + jsonb_array_length(${entries}::jsonb) <= 100 THEN history WHEN jsonb_array_length(${entries}::jsonb) = 1 THEN history - 0 ELSE history - 0 - 0 END) || ${entries}::jsonb`;
 
-/**
- * Whether the job is open, said so that the planner sees no use for the index of open jobs: these statements name their
- * jobs by id. In a backlog it would otherwise walk all that are open, whenever it last counted them while they were few.
- */
-const IS_OPEN = 'num_nulls(finished_at) = 1';
-
 /** How one run ends, as a row of the statement that closes many. */
 interface Closing {
   readonly id: string;
@@ -84,7 +79,7 @@ export function createJobLedger(database: Database): JobLedger {
     async start(messageId, worker) {
       const { rows } = await database.query<Omit<StartedJob, 'state'>>(
         `UPDATE backhaul.jobs SET status = 'active', attempts = attempts + 1, started_at = coalesce(started_at, now()), due_at = NULL, updated_at = now(), ${APPEND('$2')}
-         WHERE message_id = $1 AND finished_at IS NULL
+         WHERE message_id = $1 AND ${IS_OPEN}
          RETURNING name, payload, attempts AS attempt, failures, traceparent, received_at AS "receivedAt", started_at AS "firstStartedAt"`,
         [messageId, storable([entry('started', { worker })])],
       );
@@ -100,7 +95,8 @@ export function createJobLedger(database: Database): JobLedger {
         // Seconds instead of a time: as text, which pg then parses, that is a fifth of the statement.
         `SELECT message_id AS "messageId", name, payload, attempts + 1 AS attempt, failures, traceparent, date_part('epoch', received_at) AS "receivedSeconds",
            started_at AS "startedAt"
-         FROM backhaul.jobs WHERE message_id = ANY($1::text[]) AND ${IS_OPEN} AND carrier = $2`,
+         FROM unnest($1::text[]) AS asked(id) JOIN backhaul.jobs ON message_id = asked.id
+         WHERE ${ofFew('asked.id')} AND ${IS_OPEN} AND carrier = $2`,
         [textColumn(messageIds), carrier],
       );
       const jobs = new Map(
@@ -176,7 +172,7 @@ async function closeRuns(database: Database, closings: readonly Closing[]): Prom
          ${APPEND('($1::jsonb[])[c.entries]')}
        FROM unnest($2::text[], $3::int[], $4::int[], $5::text[], $6::jsonb[], $7::jsonb[], $8::float8[], $9::bool[], $10::timestamptz[], $11::int[])
          WITH ORDINALITY AS c(id, attempt, seen, status, result, error, delay, alone, began, entries, place)
-       WHERE message_id = c.id AND attempts = c.seen AND ${IS_OPEN}
+       WHERE ${ofFew('c.id')} AND message_id = c.id AND attempts = c.seen AND ${IS_OPEN}
        RETURNING c.place)
      ${whichOf('changed', closings.length)}`,
     [

@@ -1,3 +1,4 @@
+import { IS_OPEN, ofFew } from './by-key.ts';
 import { bytesColumn, intColumn, jsonColumn, textColumn } from './columns.ts';
 import type { Database, Queryable } from './database.ts';
 import type { HistoryEntry, StoredError } from './history.ts';
@@ -102,7 +103,7 @@ export function createJobs(database: Database): Jobs {
         // Locked in one order: the reconcilers of two bridges walk the same rows.
         `UPDATE backhaul.jobs j SET carrier = held.carrier, updated_at = now() FROM (
            SELECT message_id, batch.carrier FROM backhaul.jobs JOIN unnest($1::text[], $2::text[]) AS batch(message_id, carrier) USING (message_id)
-           WHERE finished_at IS NULL ORDER BY message_id FOR UPDATE OF jobs) held
+           WHERE ${ofFew('batch.message_id')} AND ${IS_OPEN} ORDER BY message_id FOR UPDATE OF jobs) held
          WHERE j.message_id = held.message_id
          RETURNING j.message_id`,
         [jobs.map(({ messageId }) => messageId), jobs.map(({ carrier }) => carrier)],
@@ -193,8 +194,9 @@ interface StoredJob {
 /** What is on record under the ids of these jobs. */
 async function storedJobs(client: Queryable, jobs: readonly NewJob[]): Promise<Map<string, StoredJob>> {
   const { rows } = await client.query<StoredJob & { messageId: string }>(
-    `SELECT message_id AS "messageId", body_hash AS "bodyHash", finished_at IS NOT NULL AS finished, carrier FROM backhaul.jobs WHERE message_id = ANY($1::text[])`,
-    [jobs.map((job) => job.messageId)],
+    `SELECT message_id AS "messageId", body_hash AS "bodyHash", finished_at IS NOT NULL AS finished, carrier
+     FROM unnest($1::text[]) AS asked(id) JOIN backhaul.jobs ON message_id = asked.id WHERE ${ofFew('asked.id')}`,
+    [textColumn(jobs.map((job) => job.messageId))],
   );
   return new Map(rows.map((row) => [row.messageId, row]));
 }

@@ -1,3 +1,4 @@
+import { ofFew } from './by-key.ts';
 import type { Database } from './database.ts';
 import { gather } from './gather.ts';
 
@@ -143,5 +144,6 @@ function statement({ messages: withMessages, sessionUserType }: ChatTables): str
     LEFT JOIN backhaul.read_marks r ON r.user_id = a.u AND r.chat_id = a.h
     LEFT JOIN backhaul.chat_mutes c ON c.user_id = a.u AND c.chat_id = a.h
     ${messages}
+    WHERE ${ofFew('a.m')}
     ORDER BY a.n`;
 }
