@@ -1,5 +1,6 @@
 import { ofFew } from './by-key.ts';
 import type { Database } from './database.ts';
+import { textColumn } from './columns.ts';
 import { gather } from './gather.ts';
 
 /** One notification about which something is to be decided. */
@@ -11,6 +12,8 @@ export interface PolicyRequest {
   readonly chatId?: string | undefined;
   readonly chatMessageId?: string | undefined;
   readonly senderId?: string | undefined;
+  /** When the message was accepted, if that is known; it is looked up otherwise. */
+  readonly receivedAt?: Date | undefined;
 }
 
 /** What is on record about it. */
@@ -52,7 +55,23 @@ const lookAgainMs = 60_000;
 /** Questions that one statement answers at most. */
 const maxGathered = 500;
 
-/** Reads what decisions are made from. The answers are in the order of the questions; all that is asked in one turn of the event loop shares a statement. */
+/** What is known of somebody without any settings or traces. */
+const nothing: PolicyFacts = {
+  receivedAt: null,
+  withdrawn: false,
+  enabled: null,
+  senderBlocked: false,
+  leftChat: false,
+  messageDeleted: false,
+  readUpTo: null,
+  muted: false,
+  mutedUntil: null,
+  mutedExceptMentions: null,
+  active: false,
+  quietWindows: [],
+};
+
+/** Reads what decisions are made from. The answers are in the order of the questions; all that is asked in one turn of the event loop shares a statement. Of most users nothing is on record: a second statement reads of the others only. */
 export function createPolicyFacts(
   database: Database,
   { activeSessionMs = 0 }: PolicyFactsOptions = {},
@@ -71,6 +90,18 @@ export function createPolicyFacts(
     const named = requests.some(({ chatMessageId }) => chatMessageId !== undefined);
     const seen = activeSessionMs > 0 && requests.some(({ category }) => category !== undefined);
     const tables = named || seen ? await chatTables() : undefined;
+    const asksChat = ({ category, chatMessageId }: PolicyRequest) =>
+      (chatMessageId !== undefined && tables?.messages === true) || (seen && category !== undefined && tables?.sessionUserType != null);
+    const known = await policyUsers(database, requests);
+    const inFull = requests.filter((each) => each.receivedAt === undefined || known.has(each.userId) || asksChat(each));
+    const found =
+      inFull.length === 0
+        ? []
+        : await readInFull(inFull, { messages: named && tables?.messages === true, sessionUserType: seen ? (tables?.sessionUserType ?? null) : null });
+    const answers = new Map(inFull.map((each, index) => [each, found[index]]));
+    return requests.map((each) => answers.get(each) ?? { ...nothing, receivedAt: each.receivedAt ?? null });
+  };
+  const readInFull = async (requests: readonly PolicyRequest[], tables: ChatTables): Promise<readonly PolicyFacts[]> => {
     const asked = requests.map((each, n) => ({
       n,
       m: each.messageId,
@@ -81,8 +112,7 @@ export function createPolicyFacts(
       g: each.chatMessageId ?? '',
       s: each.senderId,
     }));
-    const sql = statement({ messages: named && tables?.messages === true, sessionUserType: seen ? (tables?.sessionUserType ?? null) : null });
-    const { rows } = await database.query<PolicyFacts>(sql, [JSON.stringify(asked), activeSessionMs]);
+    const { rows } = await database.query<PolicyFacts>(statement(tables), [JSON.stringify(asked), activeSessionMs]);
     if (rows.length !== requests.length) throw new Error(`the policy's facts have ${rows.length} rows for ${requests.length} questions`);
     return rows;
   };
@@ -92,6 +122,17 @@ export function createPolicyFacts(
     run: read,
   });
   return (requests) => Promise.all(requests.map((request) => ask(request)));
+}
+
+/** Those of the asked users of whom anything is, or was, on record. */
+async function policyUsers(database: Database, requests: readonly PolicyRequest[]): Promise<ReadonlySet<string>> {
+  const ids = new Set(requests.flatMap(({ userId, receivedAt }) => (receivedAt === undefined ? [] : [userId])));
+  if (ids.size === 0) return ids;
+  const { rows } = await database.query<{ id: string }>(
+    `SELECT asked.id FROM unnest($1::text[]) AS asked(id) JOIN backhaul.policy_users p ON p.user_id = asked.id WHERE ${ofFew('asked.id')}`,
+    [textColumn([...ids])],
+  );
+  return new Set(rows.map(({ id }) => id));
 }
 
 /** The chat app's tables as an unqualified name finds them, if they have what is asked. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type TestDatabase, testDatabase } from '@backhaul/testing/database';
+import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createChatTables } from './chat-schema.ts';
 import { createJobs } from './jobs.ts';
@@ -7,6 +8,7 @@ import { type PolicyRequest, createPolicyFacts } from './policy-facts.ts';
 import { type ChangePolicyState, createPolicyState } from './policy-state.ts';
 import { type UserPolicy, createUserPolicy } from './policy.ts';
 import { newJob } from './test-jobs.ts';
+import { createWithdrawals } from './withdrawals.ts';
 
 let world: TestDatabase;
 let policy: UserPolicy;
@@ -162,6 +164,93 @@ test('When a message was accepted is told', async () => {
   const job = newJob({ queue: 'notification' });
   await createJobs(world.database).record([job]);
   expect((await factsOf({ messageId: job.messageId }))?.receivedAt).toBeInstanceOf(Date);
+});
+
+test('Who has nothing on record is told so from the time of the message alone, and whoever gets anything is asked about in full from then on', async () => {
+  const receivedAt = new Date(1_700_000_000_000);
+  const [ann, bob] = [randomUUID(), randomUUID()];
+  expect(await facts([request({ userId: ann, receivedAt }), request({ userId: bob, receivedAt })])).toEqual([
+    { ...nothing, receivedAt },
+    { ...nothing, receivedAt },
+  ]);
+  await policy.mute(ann, { chatId: 'family', until: null, exceptMentions: false });
+  const [muted, still] = await facts([request({ userId: ann, chatId: 'family', receivedAt }), request({ userId: bob, chatId: 'family', receivedAt })]);
+  expect([muted?.muted, still]).toEqual([true, { ...nothing, receivedAt }]);
+  // Written by hand, for many at once.
+  const others = Array.from({ length: 3 }, () => randomUUID());
+  await world.database.query(`INSERT INTO backhaul.blocked_users (user_id, blocked_user_id) SELECT id, 'eve' FROM unnest($1::text[]) AS id`, [others]);
+  const blocked = await facts(others.map((userId) => request({ userId, senderId: 'eve', receivedAt })));
+  expect(blocked.map(({ senderBlocked }) => senderBlocked)).toEqual([true, true, true]);
+});
+
+test('Both roads to the facts, the short one for those without any and the full one, come to the same answers', async () => {
+  const withdrawals = createWithdrawals(world.database);
+  const sessions = createPolicyFacts(world.database, { activeSessionMs: 60_000 });
+  const { rows: messages } = await world.database.query<{ id: string }>(
+    `INSERT INTO messages (sender_id, chat_id, deleted_at) SELECT gen_random_uuid(), gen_random_uuid(), deleted FROM (VALUES (now()), (NULL)) AS v(deleted) RETURNING id`,
+  );
+  const chatId = fc.constantFrom('family', 'work');
+  const chatMessageId = fc.constantFrom('no-uuid', ...messages.map(({ id }) => id));
+  const senderId = fc.constantFrom('ann', 'eve');
+  const until = new Date(Date.now() + 3_600_000);
+  const write = fc.oneof(
+    fc
+      .record({ channel: fc.constantFrom('push', 'email'), category: fc.constantFrom('all', 'message'), enabled: fc.boolean() })
+      .map((preference) => (userId: string) => policy.setPreference(userId, preference)),
+    chatId.map((chat) => (userId: string) => policy.mute(userId, { chatId: chat, until, exceptMentions: true })),
+    chatId.map((chat) => (userId: string) => policy.leaveChat(userId, chat)),
+    chatId.map((chat) => (userId: string) => policy.markRead(userId, chat, until)),
+    senderId.map((sender) => (userId: string) => policy.block(userId, sender)),
+    fc.constant((userId: string) => policy.setActive(userId, 'phone', until)),
+    fc.constant((userId: string) =>
+      policy.setQuietHours(userId, { timeZone: 'UTC', windows: [{ startMinute: 0, endMinute: 60, days: [1] }] }).then(() => undefined),
+    ),
+    fc.constant((userId: string) =>
+      world.database.query('INSERT INTO user_sessions (user_id, last_active_at, is_active) VALUES ($1, now(), true)', [userId]).then(() => undefined),
+    ),
+    fc
+      .record({
+        chat: fc.option(chatId),
+        ids: fc.array(chatMessageId, { maxLength: 2 }),
+        reason: fc.constantFrom('read' as const, 'deleted' as const, 'logged_out' as const),
+      })
+      .map(
+        ({ chat, ids, reason }) =>
+          (userId: string) =>
+            withdrawals.add({ messageId: randomUUID(), userId, reason, chatId: chat ?? undefined, chatMessageIds: ids, readUpTo: undefined }),
+      ),
+  );
+  const optional = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { nil: undefined });
+  const question = fc.record({
+    channel: fc.constantFrom('push', 'email', 'sms'),
+    category: optional(fc.constantFrom('message', 'call')),
+    chatId: optional(chatId),
+    chatMessageId: optional(chatMessageId),
+    senderId: optional(senderId),
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.record({ question, writes: fc.array(write, { maxLength: 2 }) }), { minLength: 1, maxLength: 6 }),
+      fc.boolean(),
+      async (users, after) => {
+        const jobs = users.map(() => newJob({ queue: 'notification' }));
+        const ids = users.map(() => randomUUID());
+        const change = async () => {
+          for (const [n, { writes }] of users.entries()) for (const change of writes) await change(ids[n] ?? '');
+        };
+        if (!after) await change();
+        await createJobs(world.database).record(jobs);
+        if (after) await change();
+        const asked = users.map((user, n) => ({ ...user.question, messageId: jobs[n]?.messageId ?? '', userId: ids[n] ?? '' }));
+        for (const ask of [facts, sessions]) {
+          const full = await ask(asked);
+          const short = await ask(asked.map((each, n) => ({ ...each, receivedAt: full[n]?.receivedAt ?? undefined })));
+          expect(short).toEqual(full);
+        }
+      },
+    ),
+    { numRuns: 60 },
+  );
 });
 
 test('Fifty who change one state at the same moment take turns, by one clock', async () => {

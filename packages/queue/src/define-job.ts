@@ -58,6 +58,8 @@ export interface JobContext<Ports> {
   readonly log: Logger;
   /** The event's message id: the stem of every effect key. */
   readonly messageId: string;
+  /** When the message was accepted; absent where a handler runs without a record of it. */
+  readonly receivedAt?: Date;
   /** 1 for the first try. */
   readonly attempt: number;
   /** No try is left after this one: an ordinary failure now ends the job as a dead letter. */

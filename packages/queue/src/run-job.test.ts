@@ -51,6 +51,18 @@ describe('How a run ends', () => {
     expect(ledger.of('m1')).toMatchObject({ status: 'done', result: { width: 5 } });
   });
 
+  test('the handler is told when its message was accepted, as the record has it', async () => {
+    const told: (Date | undefined)[] = [];
+    const { ledger, run } = setUp((_payload, { receivedAt }) => {
+      told.push(receivedAt);
+      return Promise.resolve(done({}));
+    });
+    const { receivedAt } = ledger.of('m1');
+    vi.setSystemTime(Date.now() + 60_000);
+    await run();
+    expect(told).toEqual([receivedAt]);
+  });
+
   test('skipped: the reason is recorded', async () => {
     const { ledger, run } = setUp(() => Promise.resolve(skipped('message_deleted', 'by its author')));
     expect(await run()).toEqual({ status: 'skipped' });

@@ -103,7 +103,7 @@ export async function runOpened<Ports>(run: Run<Ports>, ledger: RunClosings, ope
   const startedAt = performance.now();
   try {
     const lastTry = nextDelayMs(job.retry, failures + 1) === undefined;
-    const outcome = await callHandler(run, job, handler, payload.data, { attempt, lastTry }, log);
+    const outcome = await callHandler(run, job, handler, payload.data, { attempt, lastTry, receivedAt: opened.receivedAt }, log);
     log[run.quiet === true ? 'debug' : 'info']('job finished', { status: outcome.status, runMs: Math.round(performance.now() - startedAt) });
     return await close({ status: outcome.status, outcome });
   } catch (error) {
@@ -145,7 +145,7 @@ async function callHandler<Ports>(
   job: JobDefinition,
   handler: JobHandler<unknown, Ports>,
   payload: unknown,
-  tries: { attempt: number; lastTry: boolean },
+  tries: { attempt: number; lastTry: boolean; receivedAt: Date },
   log: Logger,
 ): Promise<Outcome> {
   // The lock was lost, or the stop began, while the run was being opened.

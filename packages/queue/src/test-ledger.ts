@@ -6,6 +6,7 @@ export interface MemoryJob {
   payload: unknown;
   carrier: string | null;
   traceparent: string | null;
+  receivedAt: Date;
   status: string;
   attempts: number;
   failures: number;
@@ -45,7 +46,18 @@ export function memoryLedger(): MemoryLedger {
 
   return {
     record: ({ messageId, name, payload, carrier = null, traceparent = null }) =>
-      void jobs.set(messageId, { name, payload, carrier, traceparent, status: 'queued', attempts: 0, failures: 0, result: undefined, reason: undefined }),
+      void jobs.set(messageId, {
+        name,
+        payload,
+        carrier,
+        traceparent,
+        receivedAt: new Date(),
+        status: 'queued',
+        attempts: 0,
+        failures: 0,
+        result: undefined,
+        reason: undefined,
+      }),
     of(messageId) {
       const job = jobs.get(messageId);
       if (job === undefined) throw new Error(`no job ${messageId}`);
@@ -75,8 +87,8 @@ export function memoryLedger(): MemoryLedger {
     ...closings(0),
   };
 
-  function started({ name, payload, failures, traceparent, firstStartedAt }: MemoryJob, attempt: number): StartedRun {
-    return { state: 'started', name, payload, attempt, failures, traceparent, receivedAt: new Date(), firstStartedAt: firstStartedAt ?? new Date() };
+  function started({ name, payload, failures, traceparent, receivedAt, firstStartedAt }: MemoryJob, attempt: number): StartedRun {
+    return { state: 'started', name, payload, attempt, failures, traceparent, receivedAt, firstStartedAt: firstStartedAt ?? new Date() };
   }
 
   /** @param unwritten starts that are not on record yet */

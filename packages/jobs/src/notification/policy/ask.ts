@@ -48,7 +48,7 @@ export function judge(context: JobContext<NotificationPorts>, questions: Questio
   if (policy === undefined) return { ask: async () => ({}), wording: async () => undefined };
   const { channel, notification, userIds } = questions;
   const { category, chatId, chatMessageId, senderId, sentAt, expiresAt } = notification;
-  const { messageId } = context;
+  const { messageId, receivedAt } = context;
   const settings = gathers(channel, notification) ? policy.settings.coalesce : undefined;
   const keyOf = (userId: string) => coalescingKey(userId, chatId ?? '', notification.fcmToken);
   const answers = new Map<string, Promise<Outcome | Allowed>>();
@@ -56,7 +56,7 @@ export function judge(context: JobContext<NotificationPorts>, questions: Questio
   let onRecord: Promise<ReadonlyMap<string, PolicyFacts>> | undefined;
 
   const read = async () => {
-    const rows = await policy.facts(userIds.map((userId) => ({ messageId, userId, channel, category, chatId, chatMessageId, senderId })));
+    const rows = await policy.facts(userIds.map((userId) => ({ messageId, userId, channel, category, chatId, chatMessageId, senderId, receivedAt })));
     return new Map(rows.map((row, index) => [userIds[index] ?? '', row]));
   };
 

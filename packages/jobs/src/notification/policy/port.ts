@@ -14,6 +14,7 @@ export interface PolicyRequest {
   readonly chatId?: string | undefined;
   readonly chatMessageId?: string | undefined;
   readonly senderId?: string | undefined;
+  readonly receivedAt?: Date | undefined;
 }
 
 /** What is on record about it; the shape of `PolicyFacts` in @backhaul/database. */
