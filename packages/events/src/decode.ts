@@ -246,15 +246,9 @@ function canonicalJson(payload: Readonly<Record<string, unknown>>): string {
 function inOrder(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(inOrder);
   if (!isObject(value)) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .toSorted(byKey)
-      .map(([key, inner]) => [key, inOrder(inner)]),
-  );
-}
-
-function byKey([left]: [string, unknown], [right]: [string, unknown]): number {
-  return left < right ? -1 : left > right ? 1 : 0;
+  const sorted: Record<string, unknown> = {};
+  for (const key of Object.keys(value).toSorted()) sorted[key] = inOrder(value[key]);
+  return sorted;
 }
 
 function hashRaw(message: RawMessage): Buffer {

@@ -154,18 +154,18 @@ async function callHandler<Ports>(
   const timer = setTimeout(() => run.end.abort(new TimedOut(job.timeoutMs)), job.timeoutMs);
   let giveUp: NodeJS.Timeout | undefined;
   let over = false;
-  const ignored = new Promise<never>((_resolve, reject) => {
-    signal.addEventListener('abort', () => {
-      if (over) return;
-      // A handler that ignores its signal must not hold the slot for ever.
-      giveUp = setTimeout(() => {
-        log.error('handler ignored its abort signal');
-        reject(signal.reason as Error);
-      }, ABORT_GRACE_MS);
-    });
-  });
   try {
-    return await Promise.race([handler(payload, { ports: run.ports, signal, log, messageId: run.messageId, ...tries, progress: run.progress }), ignored]);
+    return await new Promise<Outcome>((resolve, reject) => {
+      signal.addEventListener('abort', () => {
+        if (over) return;
+        // A handler that ignores its signal must not hold the slot for ever.
+        giveUp = setTimeout(() => {
+          log.error('handler ignored its abort signal');
+          reject(signal.reason as Error);
+        }, ABORT_GRACE_MS);
+      });
+      handler(payload, { ports: run.ports, signal, log, messageId: run.messageId, ...tries, progress: run.progress }).then(resolve, reject);
+    });
   } catch (error) {
     // What a handler throws once its signal is aborted is only the echo of the abort.
     if (signal.aborted && !(error instanceof PermanentFailure)) throw signal.reason;

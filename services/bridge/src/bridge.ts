@@ -109,8 +109,17 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
         options.count(message.routingKey, 'poison', 1);
       }
     }
-    for (const { delivery } of recorded) options.count(delivery.routingKey, 'accepted', 1);
-    for (const delivery of repeated) options.count(delivery.routingKey, 'repeated', 1);
+    countAll(
+      recorded.map(({ delivery }) => delivery),
+      'accepted',
+    );
+    countAll(repeated, 'repeated');
+  }
+
+  function countAll(deliveries: readonly Delivery[], result: 'accepted' | 'repeated'): void {
+    const counts = new Map<string, number>();
+    for (const { routingKey } of deliveries) counts.set(routingKey, (counts.get(routingKey) ?? 0) + 1);
+    for (const [routingKey, count] of counts) options.count(routingKey, result, count);
   }
 
   /**
@@ -119,16 +128,18 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
    * gets a Bull job of its own.
    */
   async function toEnqueue(recorded: readonly Recorded[]): Promise<JobReference[]> {
-    const [mine, others] = [
-      recorded.filter(({ job, carrier }) => (job.carrier ?? null) === carrier),
-      recorded.filter(({ job, carrier }) => (job.carrier ?? null) !== carrier),
-    ];
-    if (others.length === 0) return mine.map(({ job }) => job);
+    const mine: JobReference[] = [];
+    const others: Recorded[] = [];
+    for (const entry of recorded) {
+      if ((entry.job.carrier ?? null) === entry.carrier) mine.push(entry.job);
+      else others.push(entry);
+    }
+    if (others.length === 0) return mine;
     const missing = await options.producer.missing(
       options.queue,
       others.map(({ job, carrier }) => ({ ...job, carrier })),
     );
-    return [...mine.map(({ job }) => job), ...missing.map((job) => ({ ...job, carrier: null }))];
+    return [...mine, ...missing.map((job) => ({ ...job, carrier: null }))];
   }
 
   /** Records what is new; tells what to enqueue, and what must not be. */
@@ -167,7 +178,7 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
       const outcome = outcomes[index];
       switch (outcome?.state) {
         case 'open':
-          recorded.push({ ...entry, carrier: outcome.carrier });
+          recorded.push({ delivery: entry.delivery, job: entry.job, carrier: outcome.carrier });
           break;
         case 'conflict':
           refused.push(

@@ -32,10 +32,10 @@ export function createSharedBrake({ holds, log }: { holds: ChannelHolds; log: Lo
 
   /** The hold that ends last, if one is not over. */
   function known(channel: string): Hold | undefined {
-    const [last] = [own.get(channel), shared.get(channel)]
-      .filter((hold) => hold !== undefined && hold.until > performance.now())
-      .toSorted((left, right) => (right?.until ?? 0) - (left?.until ?? 0));
-    return last;
+    const mine = own.get(channel);
+    const told = shared.get(channel);
+    const last = mine !== undefined && mine.until >= (told?.until ?? 0) ? mine : told;
+    return last !== undefined && last.until > performance.now() ? last : undefined;
   }
 
   return {
