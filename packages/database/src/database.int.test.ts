@@ -2,13 +2,14 @@ import { silentLogger } from '@backhaul/runtime';
 import { type TcpProxy, eventually, startProxy } from '@backhaul/testing';
 import { type TestDatabase, testDatabase } from '@backhaul/testing/database';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { DatabaseUnavailable, createDatabase, sqlState } from './database.ts';
+import { DatabaseUnavailable, type Queryable, createDatabase, sqlState } from './database.ts';
 
 let world: TestDatabase;
 let proxy: TcpProxy;
 beforeAll(async () => {
   world = await testDatabase({ migrated: false });
   await world.database.query('CREATE TABLE t (id int PRIMARY KEY)');
+  await world.database.query('CREATE TABLE p (id int PRIMARY KEY)');
   proxy = await startProxy({ target: world.url });
 });
 afterAll(async () => {
@@ -21,6 +22,53 @@ const throughProxy = () => {
   url.host = `127.0.0.1:${proxy.port}`;
   return world.open({ url: url.href });
 };
+
+describe('A prepared statement', () => {
+  const insert = 'INSERT INTO p (id) VALUES ($1)';
+  const prepared = async (database: Queryable) => (await database.query<{ name: string }>('SELECT name FROM pg_prepared_statements')).rows;
+
+  test('is prepared once, and by the same name on every connection', async () => {
+    const [one, other] = [world.open({ poolSize: 1 }), world.open({ poolSize: 1 })];
+    for (const id of [101, 102]) expect((await one.query(insert, [id], 'prepared')).rowCount).toBe(1);
+    await other.query(insert, [103], 'prepared');
+    expect(await prepared(one)).toHaveLength(1);
+    expect(await prepared(other)).toEqual(await prepared(one));
+    await other.query(insert, [104]);
+    expect(await prepared(other)).toHaveLength(1);
+  });
+
+  test('that a pooler has lost is done once all the same, and none is prepared after it', async () => {
+    const database = world.open({ poolSize: 1 });
+    await database.query(insert, [201], 'prepared');
+    await database.query('DEALLOCATE ALL');
+    expect((await database.query(insert, [202], 'prepared')).rowCount).toBe(1);
+    await database.query(insert, [203], 'prepared');
+    expect(await prepared(database)).toEqual([]);
+    expect((await database.query('SELECT id FROM p WHERE id BETWEEN 201 AND 203 ORDER BY id')).rows).toEqual([{ id: 201 }, { id: 202 }, { id: 203 }]);
+  });
+
+  test('that another client of the pooler has prepared on the same connection is done once all the same', async () => {
+    const [first, second] = [world.open({ poolSize: 1 }), world.open({ poolSize: 1 })];
+    await first.query(insert, [301], 'prepared');
+    const [{ name } = { name: '' }] = await prepared(first);
+    await second.query(`PREPARE ${name} AS SELECT 1`);
+    expect((await second.query(insert, [302], 'prepared')).rowCount).toBe(1);
+  });
+
+  test('that is lost within a transaction undoes it, to be tried again', async () => {
+    const database = world.open({ poolSize: 1 });
+    await database.query(insert, [401], 'prepared');
+    await database.query('DEALLOCATE ALL');
+    const work = () =>
+      database.transaction(async (client) => {
+        await client.query(insert, [402]);
+        await client.query(insert, [403], 'prepared');
+      });
+    await expect(work()).rejects.toThrow(DatabaseUnavailable);
+    await work();
+    expect((await database.query('SELECT id FROM p WHERE id BETWEEN 402 AND 403')).rows).toHaveLength(2);
+  });
+});
 
 describe('A statement', () => {
   test('that takes too long is cancelled by the server, and the pool goes on', async () => {

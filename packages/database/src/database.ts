@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { DeadlineExceeded, type Logger } from '@backhaul/runtime';
 import pg from 'pg';
 
@@ -14,10 +15,12 @@ export interface SqlResult<Row> {
 export interface Queryable {
   /**
    * @param sql one statement with $1.. parameters; never text from outside
+   * @param how prepared: parsed and planned once per connection. Only for statements that are asked all the time and have one plan:
+   *   a plan that was made while a table was empty is kept when it is full.
    * @throws {DatabaseUnavailable} no connection, or no answer in time: try again later
    * @throws {pg.DatabaseError} the statement itself failed; `code` is the SQLSTATE
    */
-  query<Row extends object = Record<string, unknown>>(sql: string, values?: readonly SqlValue[]): Promise<SqlResult<Row>>;
+  query<Row extends object = Record<string, unknown>>(sql: string, values?: readonly SqlValue[], how?: 'prepared'): Promise<SqlResult<Row>>;
 }
 
 /** A pool of connections to Postgres. Every statement has a deadline; lost connections are replaced on the next use. */
@@ -67,17 +70,29 @@ export function createDatabase(options: DatabaseOptions): Database {
   // An idle connection that the server closes emits here; without a listener it ends the process.
   pool.on('error', (error) => options.log.warn('idle database connection lost', { error }));
 
-  const run = async <Row extends object>(client: pg.Pool | pg.PoolClient, sql: string, values?: readonly SqlValue[]): Promise<SqlResult<Row>> => {
+  let prepares = true;
+  const run = async <Row extends object>(
+    client: pg.Pool | pg.PoolClient,
+    sql: string,
+    values?: readonly SqlValue[],
+    how?: 'prepared',
+  ): Promise<SqlResult<Row>> => {
+    const prepared = how === 'prepared' && prepares;
     try {
-      const result = await client.query<Row>(sql, values as unknown[] | undefined);
+      const result = await client.query<Row>({ text: sql, values: values as unknown[], ...(prepared ? { name: nameOf(sql) } : {}) });
       return { rows: result.rows, rowCount: result.rowCount ?? 0 };
     } catch (error) {
-      throw classify(error);
+      if (!prepared || !isLost(error)) throw classify(error);
+      // Nothing was done: the statement was not found, or could not be named.
+      if (prepares) options.log.warn('a pooler between here and the database loses prepared statements: they are not used any more', { error });
+      prepares = false;
+      if (client !== pool) throw new DatabaseUnavailable(error);
+      return run<Row>(client, sql, values);
     }
   };
 
   return {
-    query: (sql, values) => run(pool, sql, values),
+    query: (sql, values, how) => run(pool, sql, values, how),
     async transaction(work) {
       const client = await pool.connect().catch((error: unknown) => {
         throw classify(error);
@@ -88,7 +103,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       let broken: Error | undefined;
       try {
         await run(client, 'BEGIN');
-        const result = await work({ query: (sql, values) => run(client, sql, values) });
+        const result = await work({ query: (sql, values, how) => run(client, sql, values, how) });
         await commit(client);
         return result;
       } catch (error) {
@@ -109,6 +124,23 @@ export function createDatabase(options: DatabaseOptions): Database {
       await pool.end();
     },
   };
+}
+
+const names = new Map<string, string>();
+
+/** A statement's name is made of its text: behind a pooler that shares connections the same name is never another statement. */
+function nameOf(sql: string): string {
+  let name = names.get(sql);
+  if (name === undefined) {
+    name = `backhaul_${hash('sha256', sql).slice(0, 16)}`;
+    names.set(sql, name);
+  }
+  return name;
+}
+
+/** 26000: there is no such prepared statement; 42P05: there is one already. PgBouncer answers so in transaction mode before its version 1.21. */
+function isLost(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && (error.code === '26000' || error.code === '42P05');
 }
 
 /** Commits. After a statement whose failure `work` swallowed, COMMIT succeeds as a rollback: the caller must not take that for done. */

@@ -127,7 +127,7 @@ async function claimAll(database: Database, claims: readonly Claim[]): Promise<E
     floatColumn(claims.map(({ leaseMs }) => leaseMs)),
   ];
   // Nearly always nobody has tried before: only when somebody has is it worth asking who.
-  const { rowCount } = await database.query(`${CLAIMS} ON CONFLICT (effect_key) DO NOTHING`, values);
+  const { rowCount } = await database.query(`${CLAIMS} ON CONFLICT (effect_key) DO NOTHING`, values, 'prepared');
   if (rowCount === claims.length) return claims.map(({ token }) => ({ state: 'claimed', token }));
   // One statement: two workers that claim at the same moment are ordered by the row's lock, and one of them sees the other's lease.
   const { rows } = await database.query<ClaimRow>(

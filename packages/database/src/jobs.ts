@@ -170,6 +170,7 @@ export async function recordJobs(client: Queryable, batch: readonly NewJob[]): P
       textColumn(column(({ traceparent }) => traceparent)),
       textColumn(column(({ carrier }) => carrier ?? null)),
     ],
+    'prepared',
   );
   // Nearly always all of them are new: only when some are not is it worth asking which.
   const stored: ReadonlyMap<string, StoredJob> =

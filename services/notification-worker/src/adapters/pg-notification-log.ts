@@ -43,6 +43,7 @@ async function writeAll(database: Database, rows: readonly NotificationRow[]): P
      SELECT id, user_id, type, title, body, success, now() FROM json_populate_recordset(NULL::notifications, $1::json)
      ON CONFLICT (id) DO UPDATE SET success = true WHERE excluded.success AND NOT n.success`,
     [JSON.stringify(rows)],
+    'prepared',
   );
   return rows.map(() => undefined);
 }
