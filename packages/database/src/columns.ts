@@ -1,7 +1,7 @@
 /*
- * Columns as parameters: arrays in Postgres' binary form, for `unnest($1::text[], $2::int[], ...)`. For a statement about
- * many rows that is a quarter cheaper than JSON, which Postgres parses value by value into text and from there into types,
- * and several times as cheap as pg's own arrays, which are escaped and parsed as text. pg sends a Buffer as it is.
+ * Columns as parameters: arrays in Postgres' binary form, for `unnest($1::text[], $2::int[], ...)`. A statement about many
+ * rows is up to a third cheaper with them than with JSON, which Postgres parses value by value into text and from there into
+ * types; pg's own arrays would be escaped here and parsed there, element by element. pg sends a Buffer as it is.
  */
 
 /** The types' numbers in pg_type. */
