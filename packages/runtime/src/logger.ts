@@ -58,13 +58,14 @@ export function createLogger(options: LoggerOptions): RootLogger {
       output.silent = true;
       options.onUnread?.(error);
     });
-  return Object.assign(new BoundLogger(root), {
+  return {
+    ...adapt(root),
     async close() {
       const written = files.map((file) => once(file, 'finish'));
       root.end();
       await Promise.all(written);
     },
-  });
+  };
 }
 
 /** A logger that writes nothing, for tests and for callers that have none. */
@@ -101,43 +102,15 @@ function asText(value: unknown): string {
   }
 }
 
-/** A child is made for each run of each job, most of which log nothing: it must cost nothing. */
-class BoundLogger implements Logger {
-  readonly #root: winston.Logger;
-  /** What every line carries. */
-  readonly #bound: LogFields;
-
-  constructor(root: winston.Logger, bound: LogFields = {}) {
-    this.#root = root;
-    this.#bound = bound;
-  }
-
-  debug(message: string, fields?: LogFields): void {
-    this.#write('debug', message, fields);
-  }
-
-  info(message: string, fields?: LogFields): void {
-    this.#write('info', message, fields);
-  }
-
-  warn(message: string, fields?: LogFields): void {
-    this.#write('warn', message, fields);
-  }
-
-  error(message: string, fields?: LogFields): void {
-    this.#write('error', message, fields);
-  }
-
-  child(fields: LogFields): Logger {
-    return new BoundLogger(this.#root, { ...this.#bound, ...fields });
-  }
-
-  #write(level: string, message: string, fields: LogFields | undefined): void {
-    if (!this.#root.isLevelEnabled(level)) return;
+/** `bound`: what every line carries. A child is made for each run of each job, most of which log nothing: it must cost nothing. */
+function adapt(logger: winston.Logger, bound: LogFields = {}): Logger {
+  const write = (level: string) => (message: string, fields?: LogFields) => {
+    if (!logger.isLevelEnabled(level)) return;
     // An Error has no enumerable fields: unadapted, `{ error }` would be logged as `{}` and the reason lost.
     const plain = Object.fromEntries(
-      Object.entries({ ...this.#bound, ...fields }).map(([key, value]) => [key, value instanceof Error ? describeError(value) : value]),
+      Object.entries({ ...bound, ...fields }).map(([key, value]) => [key, value instanceof Error ? describeError(value) : value]),
     );
-    this.#root.log(level, message, plain);
-  }
+    logger.log(level, message, plain);
+  };
+  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), child: (fields) => adapt(logger, { ...bound, ...fields }) };
 }

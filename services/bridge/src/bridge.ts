@@ -109,17 +109,8 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
         options.count(message.routingKey, 'poison', 1);
       }
     }
-    countAll(
-      recorded.map(({ delivery }) => delivery),
-      'accepted',
-    );
-    countAll(repeated, 'repeated');
-  }
-
-  function countAll(deliveries: readonly Delivery[], result: 'accepted' | 'repeated'): void {
-    const counts = new Map<string, number>();
-    for (const { routingKey } of deliveries) counts.set(routingKey, (counts.get(routingKey) ?? 0) + 1);
-    for (const [routingKey, count] of counts) options.count(routingKey, result, count);
+    for (const { delivery } of recorded) options.count(delivery.routingKey, 'accepted', 1);
+    for (const delivery of repeated) options.count(delivery.routingKey, 'repeated', 1);
   }
 
   /**
