@@ -18,7 +18,7 @@ const quick = rest.includes('--quick');
 const parts = rest.filter((word) => !word.startsWith('--'));
 /** Enough for the median to hold still on a machine with neighbours; encoding, which takes half a minute a round, gets fewer. */
 const rounds = quick ? 2 : 9;
-const longRounds = quick ? 2 : 5;
+const longRounds = quick ? 2 : 7;
 const { env } = process;
 
 const samples = createSamples();

@@ -114,7 +114,7 @@ export interface ConvertOptions {
   readonly signal: AbortSignal;
 }
 
-/** Where the decoded sound goes on the way: signed 16-bit little-endian, one channel, `pcmRate` samples a second, cut anywhere. */
+/** Where the decoded sound goes once the conversion went well: signed 16-bit little-endian, one channel, `pcmRate` samples a second, cut anywhere. */
 export interface PcmSink {
   readonly pcmRate: number;
   onPcm(chunk: Buffer): void;
@@ -132,13 +132,12 @@ export interface StillTargets {
 export interface Videos {
   /**
    * H.264 and AAC in an MP4 that starts to play before it is loaded, two stills, and the sound's samples, all by one process.
-   * `onRestart` tells that the sound begins anew: a first way failed, and another is tried.
    * @throws {PermanentFailure} corrupt, unsupported, too_large, too_long, type_mismatch, crashed, timeout
    */
   toMp4(
     source: MediaFile,
     targets: StillTargets & { readonly video: string },
-    options: ConvertOptions & PcmSink & { onRestart(): void; progress(percent: number): void },
+    options: ConvertOptions & PcmSink & { progress(percent: number): void },
   ): Promise<TranscodedVideo>;
   /** The stills alone, of a video that is stored already. */
   toStills(source: MediaFile, targets: StillTargets, options: ConvertOptions): Promise<void>;

@@ -68,8 +68,9 @@ export function inMemoryWorld(): InMemoryWorld {
     derivatives: {
       async store(key, body, { contentType }) {
         const text = Buffer.isBuffer(body) ? body.toString() : await readFile(body.file, 'utf8');
-        if (!stored.has(key)) stored.set(key, { text, contentType });
-        return stored.get(key)?.text.length ?? 0;
+        const existed = stored.has(key);
+        if (!existed) stored.set(key, { text, contentType });
+        return { sizeBytes: stored.get(key)?.text.length ?? 0, existed };
       },
       sizeOf: async (key) => stored.get(key)?.text.length,
       async read(key) {

@@ -87,10 +87,17 @@ export interface Originals {
   download(key: string, file: string, options: FetchOptions): Promise<OriginalFile | NotFetched>;
 }
 
+/** What lies under a key now. */
+export interface StoredObject {
+  readonly sizeBytes: number;
+  /** The key was taken. */
+  readonly existed: boolean;
+}
+
 /** What we make of the uploads; kept for ever under keys that never change their content. */
 export interface Derivatives {
-  /** Stores whole or not at all. A key that is taken is left as it is: it holds the same. Resolves to the size of what lies there now. */
-  store(key: string, body: Buffer | { readonly file: string }, options: { readonly contentType: string; readonly signal: AbortSignal }): Promise<number>;
+  /** Stores whole or not at all. A key that is taken is left as it is: it holds the same. */
+  store(key: string, body: Buffer | { readonly file: string }, options: { readonly contentType: string; readonly signal: AbortSignal }): Promise<StoredObject>;
   /** Its size; undefined when it is not there. */
   sizeOf(key: string, signal: AbortSignal): Promise<number | undefined>;
   /** A small object of ours, whole; undefined when it is not there. */

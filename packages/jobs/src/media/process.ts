@@ -1,6 +1,6 @@
 import { type JobContext, type JobHandler, type Outcome, RetryLater, done, skipped } from '@backhaul/queue/job';
 import { failpoint } from '@backhaul/runtime';
-import { FACTS_FILE, type FileFacts, readFacts, writeFacts } from './facts.ts';
+import { FACTS_FILE, type Facts, type FileFacts, readFacts, writeFacts } from './facts.ts';
 import { mediaFailure } from './failures.ts';
 import { withGrace } from './grace.ts';
 import { type MediaFormat, type MediaKind, carries } from './format.ts';
@@ -80,17 +80,27 @@ async function processMedia<Fetched extends Original>(recipe: Recipe<Fetched>, p
   context.progress(10);
 
   const keyOf = (fileName: string) => derivativeKey(messageId, original.sha256, fileName);
-  const known = readFacts(await ports.derivatives.read(keyOf(FACTS_FILE), signal));
-  const { facts, files, sizes } = await makeMissing(recipe, known, keyOf, { ...original, format }, folder.path, context);
+  const readKnown = async () => readFacts(await ports.derivatives.read(keyOf(FACTS_FILE), signal));
+  const make = (known: Facts | undefined) => makeMissing(recipe, known, keyOf, { ...original, format }, folder.path, context);
+  // Nobody was here before the first try of a message that has nothing yet; should that be wrong, the facts' key is taken.
+  const known = context.attempt > 1 || earlier !== undefined ? await readKnown() : undefined;
+  let made = await make(known);
   signal.throwIfAborted();
   context.progress(85);
   await assertUnchanged(s3Key, head, context);
 
-  if (known === undefined) await ports.derivatives.store(keyOf(FACTS_FILE), writeFacts(facts), { contentType: 'application/json', signal });
+  if (known === undefined) {
+    const { existed } = await ports.derivatives.store(keyOf(FACTS_FILE), writeFacts(made.facts), { contentType: 'application/json', signal });
+    const theirs = existed ? await readKnown() : undefined;
+    // A run for another event made some of the outputs, and those were made by its facts.
+    if (theirs !== undefined) made = await make(theirs);
+  }
+  const { facts, files, sizes } = made;
   failpoint('media.facts');
   await Promise.all(
     files.map(async ({ name, extension, contentType, body }) => {
-      sizes.set(name, await ports.derivatives.store(keyOf(`${name}.${extension}`), body, { contentType, signal }));
+      const { sizeBytes } = await ports.derivatives.store(keyOf(`${name}.${extension}`), body, { contentType, signal });
+      sizes.set(name, sizeBytes);
     }),
   );
   context.progress(95);

@@ -259,10 +259,10 @@ test('an ffmpeg that wrote nothing, or was killed, is tried once more and then g
     await chmod(file, 0o755);
     return file;
   };
-  const empty = await script('empty', 'true > audio.mp3; printf 1234');
-  const idle = await script('idle', 'printf 1234');
+  const empty = await script('empty', 'true > audio.mp3; printf 1234 > samples');
+  const idle = await script('idle', 'printf 1234 > samples');
   // As a program between us and ffmpeg reports its death.
-  const killed = await script('killed', 'printf 1234; exit 137');
+  const killed = await script('killed', 'printf 1234 > samples; exit 137');
   for (const ffmpeg of [empty, idle, killed]) {
     await expect(convert(note, { ffmpeg })).rejects.toMatchObject({ code: 'decoder_died' });
     expect(await codeOf(convert(note, { ffmpeg, attempt: 2 }))).toBe('crashed');

@@ -1,9 +1,11 @@
 import { stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { MediaWarning, SoundOutput, Sounds } from '@backhaul/jobs/media';
 import { ChildDied, type ChildExit } from '../sandbox/child.ts';
 import { type SoundSettings, audioArguments } from './ffmpeg/audio-arguments.ts';
 import { blame } from './ffmpeg/blame.ts';
 import { type FfmpegOptions, died, runFfmpeg } from './ffmpeg/run.ts';
+import { takeSamples } from './ffmpeg/samples.ts';
 
 const OUTPUTS: Readonly<Record<SoundSettings['format'], SoundOutput>> = {
   mp3: { contentType: 'audio/mpeg', extension: 'mp3' },
@@ -21,20 +23,17 @@ export function ffmpegSounds(options: FfmpegOptions, settings: SoundSettings = {
   return {
     output: OUTPUTS[settings.format],
     async convert(source, target, { maxDurationMs, pcmRate, attempt, signal, onPcm }) {
-      const args = audioArguments(source, target, { ...settings, maxDurationMs, pcmRate });
-      let decoded = false;
+      const samples = join(dirname(target), 'samples');
+      const args = audioArguments(source, { sound: target, samples }, { ...settings, maxDurationMs, pcmRate });
       const exit = await runFfmpeg(options, {
         program: options.toolchain.ffmpeg,
         args,
         source,
         attempt,
         signal,
-        onOutput(chunk) {
-          decoded = true;
-          onPcm(chunk);
-        },
       });
       if (exit.exitCode !== 0 || NOT_WRITTEN.test(exit.stderr)) throw blame(withoutCovers(exit), attempt);
+      const decoded = (await takeSamples(samples, onPcm)) > 0;
       // A URL with nothing behind it would be published otherwise.
       if (decoded && (await sizeOf(target)) === 0) throw died(new ChildDied('ffmpeg decoded a sound and wrote nothing'), attempt);
       const warnings: MediaWarning[] = ENDS_EARLY.test(exit.stderr) ? [{ code: 'truncated', reason: 'the file ends before its sound does' }] : [];

@@ -51,8 +51,8 @@ test('a hole of zeros is not passed on', async () => {
   const holed = await readFile(await withSound('holed-source.mp4'));
   const start = holed.indexOf('mdat') + 4 + 10_000;
   holed.fill(0, start, start + 8_000);
-  const { result, targets, restarts, pcmMs } = await toMp4(await samples.write('holed.mp4', holed));
-  expect([result.road, restarts]).toEqual(['transcode', 1]);
+  const { result, targets, pcmMs } = await toMp4(await samples.write('holed.mp4', holed));
+  expect(result.road).toBe('transcode');
   // The samples of the first try are not counted with those of the second.
   expect(pcmMs).toBeLessThan(1_100);
   expect(await decodes(targets.video)).toBe(true);
@@ -69,9 +69,9 @@ test('sound that cannot be decoded is not passed on, and costs nobody the video'
 
 test('a sound track without a single packet is left out, and the pictures are still copied', async () => {
   const silent = await samples.make('packetless.mkv', ['-i', await withSound('sounding.mp4'), '-c', 'copy', '-bsf:a', "noise=drop='1'"]);
-  const { result, codes, audio, restarts } = await toMp4(silent);
+  const { result, codes, audio } = await toMp4(silent);
   expect(result).toMatchObject({ road: 'remux', hasAudio: false });
-  expect([codes, audio, restarts]).toEqual([['audio_dropped'], undefined, 1]);
+  expect([codes, audio]).toEqual([['audio_dropped'], undefined]);
 });
 
 test('a copy that begins in the middle of a group of pictures shows what the original shows', async () => {

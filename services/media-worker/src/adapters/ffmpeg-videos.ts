@@ -1,4 +1,5 @@
 import { rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import {
   type ConvertOptions,
   type MediaFile,
@@ -15,6 +16,7 @@ import { type Mp4Index, readMp4Index } from './ffmpeg/mp4-index.ts';
 import { probeMp4 } from './ffmpeg/mp4-probe.ts';
 import { PROBE_ENTRIES, type ProbedMedia, readProbe } from './ffmpeg/probe.ts';
 import { type FfmpegOptions, type FfmpegRun, runFfmpeg } from './ffmpeg/run.ts';
+import { takeSamples } from './ffmpeg/samples.ts';
 import { type EncodeOptions, type VideoTargets, mostCopiedBytes, probeArguments, stillArguments, videoArguments } from './ffmpeg/video-arguments.ts';
 import { type PlanFault, type VideoPlan, type VideoSettings, nextPlan, planVideo, roadOf, wallLimitMs } from './ffmpeg/video-plan.ts';
 
@@ -71,16 +73,11 @@ export function ffmpegVideos(options: FfmpegOptions, settings: VideoSettings): V
 
   async function tryPlan(run: Run, plan: VideoPlan, targets: VideoTargets, convert: ConvertOptions & PcmSink, onTime: (ms: number) => void): Promise<Tried> {
     const encode: EncodeOptions = { ...convert, ...settings, threads: run.attempt > 1 ? 1 : threads };
-    let pcmBytes = 0;
     await removeAll(targets);
     const exit = await runFfmpeg(options, {
       ...run,
       program: toolchain.ffmpeg,
       args: videoArguments(run.source, plan, targets, encode),
-      onOutput(chunk) {
-        pcmBytes += chunk.length;
-        convert.onPcm(chunk);
-      },
       onProgress: (report) => onTime(Math.round(Number(report.get('out_time_us')) / 1_000) || 0),
     });
     const index = await readMp4Index(targets.video);
@@ -94,14 +91,16 @@ export function ffmpegVideos(options: FfmpegOptions, settings: VideoSettings): V
       if (failed !== undefined) return { status: 'failed', fault: 'any', error: failed };
       warnings.push({ code: 'poster_fallback', reason: `there is no picture at ${plan.posterAtMs} ms; the first one is shown` });
     }
-    if (plan.audioAction !== 'none' && pcmBytes === 0) warnings.push({ code: 'waveform_missing', reason: 'the sound could be passed on, but not measured' });
+    const sampleBytes = await takeSamples(targets.samples, convert.onPcm);
+    if (plan.audioAction !== 'none' && sampleBytes === 0) warnings.push({ code: 'waveform_missing', reason: 'the sound could be passed on, but not measured' });
     const missingMs = lacking(plan, index);
     if (missingMs > 0) warnings.push({ code: 'truncated', reason: `the last ${missingMs} ms that the file promises are not there` });
     return { status: 'made', index, warnings };
   }
 
   return {
-    async toMp4(source, targets, convert) {
+    async toMp4(source, wanted, convert) {
+      const targets: VideoTargets = { ...wanted, samples: join(dirname(wanted.video), 'samples') };
       const { maxDurationMs, attempt, signal } = convert;
       const media = await probe(source, convert);
       let plan = planVideo(media, { ...settings, maxDurationMs, canTonemap: toolchain.canTonemap });
@@ -123,7 +122,6 @@ export function ffmpegVideos(options: FfmpegOptions, settings: VideoSettings): V
         const next = nextPlan(plan, tried.fault);
         if (next === undefined) throw tried.error;
         plan = next;
-        convert.onRestart();
       }
     },
     async toStills(source, targets, convert) {
@@ -219,7 +217,6 @@ async function haveStills({ poster, thumb }: StillTargets): Promise<boolean> {
 }
 
 /** What an earlier try left is not taken for this one's. */
-async function removeAll(targets: StillTargets & { readonly video?: string }): Promise<void> {
-  const files = [targets.poster, targets.thumb, ...(targets.video === undefined ? [] : [targets.video])];
-  await Promise.all(files.map((file) => rm(file, { force: true })));
+async function removeAll(targets: StillTargets | VideoTargets): Promise<void> {
+  await Promise.all(Object.values(targets).map((file: string) => rm(file, { force: true })));
 }

@@ -39,9 +39,9 @@ export function s3Derivatives(store: ObjectStore): Derivatives {
     store: (key, body, { contentType, signal }) =>
       refusals(async () => {
         const result = await store.put(key, body, { contentType, cacheControl: CACHE_CONTROL, ifNoneMatch: true, signal });
-        if (result === 'created') return Buffer.isBuffer(body) ? body.length : (await stat(body.file)).size;
+        if (result === 'created') return { sizeBytes: Buffer.isBuffer(body) ? body.length : (await stat(body.file)).size, existed: false };
         // What lies there counts, not what we would have written: another version of the encoder may have been first.
-        return (await store.head(key, { signal }))?.sizeBytes ?? 0;
+        return { sizeBytes: (await store.head(key, { signal }))?.sizeBytes ?? 0, existed: true };
       }),
     sizeOf: (key, signal) => refusals(async () => (await store.head(key, { signal }))?.sizeBytes),
     async read(key, signal) {

@@ -6,14 +6,14 @@ import type { OriginalFile } from '../ports.ts';
 import { bbcWaveform, rowExports } from '../waveform/exports.ts';
 import { PCM_RATE, type WaveformMeter, createWaveformMeter } from '../waveform/meter.ts';
 
-/** An hour at 64 kbit/s, and a little. */
-const MOST_OUTPUT_BYTES = 32 * 1024 ** 2;
+/** An hour at 64 kbit/s, its samples, and a little. */
+const MOST_MADE_BYTES = 96 * 1024 ** 2;
 
 /** The work of `media.convert-audio`. */
 export const convertAudioHandler = mediaHandler<OriginalFile>({
   kind: 'audio',
-  // A lossless original becomes smaller; speech at a few kbit/s grows to 64, and half an hour of that takes 15 MB.
-  roomFor: (sizeBytes) => sizeBytes + Math.min(64 * sizeBytes, MOST_OUTPUT_BYTES),
+  // A lossless original becomes smaller; speech at a few kbit/s grows to 64, beside 128 of samples.
+  roomFor: (sizeBytes) => sizeBytes + Math.min(64 * sizeBytes, MOST_MADE_BYTES),
   fetch: ({ originals }, key, folder, options) => originals.download(key, join(folder, 'original'), options),
   head: ({ head }) => head,
   async make({ file, format, sizeBytes }, folder, { ports, signal, attempt }) {

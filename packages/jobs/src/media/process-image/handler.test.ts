@@ -98,6 +98,24 @@ test('an output that is lost after the format was set differently brings the oth
   expect(Object.values(variants).every(({ key }) => world.stored.has(key))).toBe(true);
 });
 
+test('a first try after the run of another event, which did not come to its end, goes on from there', async () => {
+  const world = worldWith('jpeg:holiday');
+  await processImageHandler(payload, world.context());
+  const complete = structuredClone(world.stored);
+  const row = structuredClone(world.rows.get(MESSAGE));
+  for (const key of world.stored.keys()) if (key.endsWith('medium.webp')) world.stored.delete(key);
+  world.rows.set(MESSAGE, { deleted: false, mediaUrl: null, thumbnailUrl: null, metadata: null });
+  const { render } = world.ports.images;
+  const images = {
+    ...world.ports.images,
+    // Set to another width since, which the outputs that are stored do not have.
+    render: async (...args: Parameters<typeof render>) => ({ ...(await render(...args)), width: 1 }),
+  };
+  expect(await processImageHandler(payload, world.context({ attempt: 1, ports: { ...world.ports, images } }))).toMatchObject({ status: 'done' });
+  expect(Object.fromEntries(world.stored)).toEqual(Object.fromEntries(complete));
+  expect(world.rows.get(MESSAGE)).toEqual(row);
+});
+
 test('facts that cannot be read are no reason to fail', async () => {
   const world = worldWith('jpeg:holiday');
   await processImageHandler(payload, world.context());

@@ -92,7 +92,6 @@ async function makeMp4({ bytes, sizeBytes }: Ready<OriginalBytes>, folder: strin
         signal: AbortSignal.any([signal, tooLong]),
         pcmRate: PCM_RATE,
         onPcm: () => undefined,
-        onRestart: () => undefined,
         progress: () => undefined,
       },
     );

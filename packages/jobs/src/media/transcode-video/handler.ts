@@ -5,25 +5,25 @@ import type { MadeFile } from '../recipe.ts';
 import type { OriginalFile } from '../ports.ts';
 import { PCM_RATE, createWaveformMeter } from '../waveform/meter.ts';
 
+/** An hour of samples, and a little. */
+const MOST_SAMPLES_BYTES = 64 * 1024 ** 2;
+
 /** The work of `media.transcode-video`. On disk: an MP4's index may lie at its end, so both sides must be able to seek. */
 export const transcodeVideoHandler = mediaHandler<OriginalFile>({
   kind: 'video',
-  // The original, what is made of it, and that once more while its index is moved to the front.
-  roomFor: (sizeBytes) => 3 * sizeBytes,
+  // The original, what is made of it, that once more while its index is moved to the front, and its sound as samples.
+  roomFor: (sizeBytes) => 3 * sizeBytes + Math.min(sizeBytes, MOST_SAMPLES_BYTES),
   fetch: ({ originals }, key, folder, options) => originals.download(key, join(folder, 'original'), options),
   head: ({ head }) => head,
   async make({ file, format, sizeBytes }, folder, { ports, signal, attempt, progress }) {
     const targets = targetsIn(folder);
-    let meter = createWaveformMeter();
+    const meter = createWaveformMeter();
     const result = await ports.videos.toMp4({ file, format, sizeBytes }, targets, {
       maxDurationMs: ports.limits.maxDurationMs.video,
       attempt,
       signal,
       pcmRate: PCM_RATE,
-      onPcm: (chunk) => meter.add(chunk),
-      onRestart() {
-        meter = createWaveformMeter();
-      },
+      onPcm: meter.add,
       // 10 to 85: what lies before and after is fetching and storing.
       progress: (percent) => progress(10 + percent * 0.75),
     });

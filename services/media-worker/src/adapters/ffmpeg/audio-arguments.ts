@@ -1,4 +1,5 @@
-import { ANONYMOUS, GLOBAL, SOUND_DECODERS, type Source, input, seconds } from './input.ts';
+import { ANONYMOUS, GLOBAL, PROGRESS, SOUND_DECODERS, type Source, input, seconds } from './input.ts';
+import { samplesOutput } from './samples.ts';
 
 /** What sounds become. */
 export interface SoundSettings {
@@ -26,10 +27,16 @@ function loudnorm(lufs: number): string {
   return `loudnorm=I=${lufs}:TP=-1.5:LRA=11`;
 }
 
-/** One process for the output and, through its standard output, the samples that the waveform is drawn from. */
+/** Where a sound goes: the output, and the samples that the waveform is drawn from. */
+export interface SoundTargets {
+  readonly sound: string;
+  readonly samples: string;
+}
+
+/** One process for both. */
 export function audioArguments(
   source: Source,
-  target: string,
+  targets: SoundTargets,
   { maxDurationMs, pcmRate, format, loudnessLufs }: SoundSettings & { readonly maxDurationMs: number; readonly pcmRate: number },
 ): string[] {
   // A second more than is accepted, so that the samples tell what is too long.
@@ -38,8 +45,6 @@ export function audioArguments(
     format === 'mp3'
       ? ['-c:a', 'libmp3lame', '-b:a', '64k', ...ANONYMOUS, '-id3v2_version', '0', '-write_id3v1', '0', '-f', 'mp3']
       : ['-c:a', 'aac', '-b:a', '64k', ...ANONYMOUS, '-movflags', '+faststart', '-f', 'ipod'];
-  // Without -flush_packets 0 every 20 ms of sound is a write of its own, and a wake-up of ours: a quarter of the whole cost.
-  const samples = ['-ac', '1', '-ar', String(pcmRate), '-c:a', 'pcm_s16le', '-flush_packets', '0', '-f', 's16le', 'pipe:1'];
   const [sound, heard] =
     loudnessLufs === undefined
       ? [
@@ -60,11 +65,12 @@ export function audioArguments(
         ];
   return [
     ...GLOBAL,
+    ...PROGRESS,
     // ffmpeg would start threads for each core of the machine in every filter and decoder, for sounds that keep one busy for a fraction of a second.
     ...['-filter_threads', '1', '-filter_complex_threads', '1'],
     ...input(source, ['-threads', '1'], SOUND_DECODERS),
     ...filters,
-    ...[...sound, ...atMost, ...encoder, `file:${target}`],
-    ...[...heard, ...atMost, ...samples],
+    ...[...sound, ...atMost, ...encoder, `file:${targets.sound}`],
+    ...[...heard, ...atMost, ...samplesOutput(targets.samples, pcmRate)],
   ];
 }

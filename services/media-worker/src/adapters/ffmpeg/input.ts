@@ -64,6 +64,9 @@ export const ANONYMOUS = ['-map_metadata', '-1', '-map_chapters', '-1', '-fflags
 /** Quiet, never asks, never takes more than so much at once. */
 export const GLOBAL = ['-nostdin', '-hide_banner', '-v', 'error', '-y', '-max_alloc', String(MAX_ALLOC_BYTES)];
 
+/** How far it is, once a second, to descriptor 3. */
+export const PROGRESS = ['-progress', 'pipe:3', '-nostats', '-stats_period', '1'];
+
 /** For ffprobe, which asks nothing. */
 export const PROBE_GLOBAL = ['-hide_banner', '-v', 'error', '-max_alloc', String(MAX_ALLOC_BYTES), '-max_pixels', String(MAX_PIXELS)];
 

@@ -1,5 +1,6 @@
 import type { MediaFile, StillTargets } from '@backhaul/jobs/media';
-import { ANONYMOUS, GLOBAL, MAX_PIXELS, PROBE_GLOBAL, input, seconds } from './input.ts';
+import { ANONYMOUS, GLOBAL, MAX_PIXELS, PROBE_GLOBAL, PROGRESS, input, seconds } from './input.ts';
+import { samplesOutput } from './samples.ts';
 import { encodingGraph, stillGraph } from './video-filters.ts';
 import type { VideoPlan } from './video-plan.ts';
 
@@ -13,17 +14,22 @@ export interface EncodeOptions {
   readonly threads: number;
   readonly maxDurationMs: number;
   readonly maxBitRate: number;
-  /** Samples a second of the sound on the standard output. */
+  /** Samples a second of the sound in `samples`. */
   readonly pcmRate: number;
 }
 
 /** Where everything goes. */
-export type VideoTargets = StillTargets & { readonly video: string };
+export type VideoTargets = StillTargets & { readonly video: string; readonly samples: string };
 
-/** One process for the video, its two stills and, through its standard output, the samples that the waveform is drawn from. */
+/** One process for the video, its two stills and the samples that the waveform is drawn from. */
 export function videoArguments(source: MediaFile, plan: VideoPlan, targets: VideoTargets, options: EncodeOptions): string[] {
-  const progress = ['-progress', 'pipe:3', '-nostats', '-stats_period', '1', '-filter_complex_threads', String(options.threads)];
-  return [...GLOBAL, ...progress, ...(plan.videoAction === 'copy' ? copying : encoding)(source, plan, targets, options)];
+  return [
+    ...GLOBAL,
+    ...PROGRESS,
+    '-filter_complex_threads',
+    String(options.threads),
+    ...(plan.videoAction === 'copy' ? copying : encoding)(source, plan, targets, options),
+  ];
 }
 
 type Build = typeof videoArguments;
@@ -42,7 +48,7 @@ const copying: Build = (source, plan, targets, options) => [
   ...audioOutput(1, plan),
   ...['-fs', String(mostCopiedBytes(source))],
   ...videoOutput(targets.video),
-  ...samplesOutput(1, plan, options),
+  ...heard(1, plan, targets, options),
 ];
 
 /**
@@ -65,7 +71,7 @@ const encoding: Build = (source, plan, targets, options) => {
     ...audioOutput(0, plan),
     ...videoOutput(targets.video),
     ...stillOutputs(targets),
-    ...samplesOutput(0, plan, options),
+    ...heard(0, plan, targets, options),
   ];
 };
 
@@ -102,11 +108,9 @@ function videoOutput(file: string): string[] {
   return [...ANONYMOUS, '-max_muxing_queue_size', '2048', '-movflags', '+faststart', '-f', 'mp4', `file:${file}`];
 }
 
-/** Without `-flush_packets 0` every 20 ms of sound is a write of its own, and a wake-up of ours. */
-function samplesOutput(inputIndex: number, { audio, audioAction }: VideoPlan, { pcmRate }: EncodeOptions): string[] {
+function heard(inputIndex: number, { audio, audioAction }: VideoPlan, { samples }: VideoTargets, { pcmRate }: EncodeOptions): string[] {
   if (audio === undefined || audioAction === 'none') return [];
-  const format = ['-ac', '1', '-ar', String(pcmRate), '-c:a', 'pcm_s16le', '-flush_packets', '0', '-f', 's16le', 'pipe:1'];
-  return ['-map', `${inputIndex}:${audio.index}`, ...format];
+  return ['-map', `${inputIndex}:${audio.index}`, ...samplesOutput(samples, pcmRate)];
 }
 
 function stillOutputs({ poster, thumb }: StillTargets): string[] {

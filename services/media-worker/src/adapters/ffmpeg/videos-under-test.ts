@@ -45,16 +45,11 @@ export function videosUnderTest(samples: SampleMedia, toolchain: Toolchain) {
     async toMp4(file: string, run: VideoRun = {}) {
       const { folder, videos, targets, options, source } = await start(file, run);
       const percents: number[] = [];
-      let pcm: Buffer[] = [];
-      let restarts = 0;
+      const pcm: Buffer[] = [];
       const result = await videos.toMp4(source, targets, {
         ...options,
         pcmRate: 8_000,
         onPcm: (chunk) => pcm.push(chunk),
-        onRestart() {
-          restarts++;
-          pcm = [];
-        },
         progress: (percent) => percents.push(percent),
       });
       const { streams, format } = await inspect(targets.video);
@@ -62,7 +57,7 @@ export function videosUnderTest(samples: SampleMedia, toolchain: Toolchain) {
       const [poster, thumb] = await Promise.all([targets.poster, targets.thumb].map(async (still) => (await inspect(still)).streams[0]));
       const codes = result.warnings.map(({ code }) => code);
       const pcmMs = Buffer.concat(pcm).length / 16;
-      return { result, codes, percents, pcmMs, restarts, video: of('video'), audio: of('audio'), streams, format, poster, thumb, targets, folder };
+      return { result, codes, percents, pcmMs, video: of('video'), audio: of('audio'), streams, format, poster, thumb, targets, folder };
     },
     async toStills(file: string, run: VideoRun = {}) {
       const { folder, videos, targets, options, source } = await start(file, run);
