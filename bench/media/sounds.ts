@@ -8,22 +8,22 @@ import { originalIn, recordRun, repeat, spawnHere } from './recorded-run.ts';
 import { runAll, startBenchWorker } from './worker.ts';
 
 const NOTES = [
-  { name: 'voice_5s', input: INPUTS.note5s, jobs: 8 },
-  { name: 'voice_60s', input: INPUTS.note60s, jobs: 4 },
+  { name: 'voice_5s', input: INPUTS.note5s, jobs: 8, warmUp: 150 },
+  { name: 'voice_60s', input: INPUTS.note60s, jobs: 4, warmUp: 4 },
 ] as const;
 
 /** `media.voice_5s`, `media.voice_60s`, and the same against a worker that starts its decoders itself */
 export async function benchSounds(samples: Samples, rounds: number, env: NodeJS.ProcessEnv, inputs: string, work: string): Promise<void> {
   await using worker = await startBenchWorker(env);
-  for (const { name, input, jobs } of NOTES) {
+  for (const { name, input, jobs, warmUp } of NOTES) {
     const note = join(inputs, input);
     const run = await recordRun(env, 'audio', note);
     const folder = await originalIn(work, note);
     const s3Key = await worker.upload(note);
 
     await repeat(run, folder);
-    // A worker that has been at it for a while is measured, not its compiler.
-    await runAll(await worker.jobs('audio', s3Key, 30));
+    // A worker that has been at it for a while is measured, not its compiler: it takes 150 jobs until a job costs no less than the one before.
+    await runAll(await worker.jobs('audio', s3Key, warmUp));
     for (const job of await worker.jobs('audio', s3Key, 2)) {
       await job.run();
       const { metadata, files } = await job.result();

@@ -22,16 +22,6 @@ export class ObjectTooLarge extends Error {
   }
 }
 
-/** The object was replaced since the caller looked at it. */
-export class ObjectChanged extends Error {
-  readonly code = 'object_changed';
-
-  constructor(key: string) {
-    super(`the object ${key} was replaced by another one`);
-    this.name = 'ObjectChanged';
-  }
-}
-
 /** The store understood and said no: credentials, permissions, bucket, region. An operator must act; trying again does not help. */
 export class AccessRefused extends Error {
   readonly code = 'access_refused';
@@ -64,7 +54,7 @@ const TRANSIENT_STATUS: ReadonlySet<number> = new Set([408, 409, 425, 429]);
 const LOCAL_DISK: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EEXIST', 'ENOENT', 'EACCES', 'EISDIR', 'EMFILE']);
 
 /** Sorted already. */
-const OWN = [ObjectMissing, ObjectTooLarge, ObjectChanged, AccessRefused, StoreUnavailable];
+const OWN = [ObjectMissing, ObjectTooLarge, AccessRefused, StoreUnavailable];
 
 /**
  * Sorts what the SDK threw by who must act.

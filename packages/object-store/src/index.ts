@@ -1,5 +1,5 @@
 export { objectStoreEnv, objectStoreOptions } from './env.ts';
-export { AccessRefused, ObjectChanged, ObjectMissing, ObjectTooLarge, StoreUnavailable } from './failures.ts';
+export { AccessRefused, ObjectMissing, ObjectTooLarge, StoreUnavailable } from './failures.ts';
 export {
   createObjectStore,
   type Body,
@@ -10,5 +10,6 @@ export {
   type ObjectHead,
   type ObjectStore,
   type ObjectStoreOptions,
+  type OpenObject,
   type PutOptions,
 } from './object-store.ts';

@@ -1,8 +1,9 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pause } from '@backhaul/runtime';
 import { expect, test } from 'vitest';
-import { AccessRefused, ObjectChanged, ObjectMissing, ObjectTooLarge, StoreUnavailable } from './failures.ts';
+import { AccessRefused, ObjectMissing, ObjectTooLarge, StoreUnavailable } from './failures.ts';
 import type { ListedObject } from './object-store.ts';
 import { refuse, startScriptedS3 } from './scripted-s3.ts';
 
@@ -189,13 +190,33 @@ test('the round trip leaves nothing behind', async () => {
   expect(s3.objects.size).toBe(0);
 });
 
-test('an object that was replaced since it was looked at is not fetched in its place', async () => {
+test('an object is opened with its properties, and its bytes are those that it had then, also when it is replaced meanwhile', async () => {
+  await using s3 = await startScriptedS3();
+  await using dir = await folder();
+  const store = s3.client();
+  expect(await store.open('k')).toBeUndefined();
+  await store.put('k', Buffer.from('one'), jpeg);
+  const [first, second] = [await store.open('k'), await store.open('k')];
+  expect(first).toMatchObject({ sizeBytes: 3, contentType: 'image/jpeg', etag: (await store.head('k'))?.etag });
+  await store.put('k', Buffer.from('other'), jpeg);
+  expect((await first?.read({ maxBytes: 5 }))?.body.toString()).toBe('one');
+  expect(await second?.save(join(dir.path, 'out'), { maxBytes: 5 })).toMatchObject({ sizeBytes: 3 });
+});
+
+test('an object that is opened and left, or cut off before it is read, holds no connection and ends no process', async () => {
   await using s3 = await startScriptedS3();
   const store = s3.client();
-  await store.put('k', Buffer.from('one'), jpeg);
-  const ifMatch = (await store.head('k'))?.etag;
-  expect((await store.get('k', { maxBytes: 5, ifMatch })).body.toString()).toBe('one');
-  await store.put('k', Buffer.from('two'), jpeg);
-  await expect(store.get('k', { maxBytes: 5, ifMatch })).rejects.toThrow(ObjectChanged);
-  expect((await store.head('k'))?.etag).not.toBe(ifMatch);
+  s3.objects.set('k', Buffer.alloc(4_000_000));
+  for (let left = 0; left < 100; left += 1) {
+    using object = await store.open('k');
+    expect(object?.sizeBytes).toBe(4_000_000);
+  }
+  s3.script = (_request, response) => {
+    response.writeHead(200, { 'content-length': 1_000 });
+    response.write('a', () => response.destroy());
+    return true;
+  };
+  const cut = await store.open('k');
+  await pause(50);
+  await expect(cut?.read({ maxBytes: 1_000 })).rejects.toThrow(StoreUnavailable);
 });

@@ -1,14 +1,15 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import {
   DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
+  type GetObjectCommandOutput,
   HeadBucketCommand,
   HeadObjectCommand,
+  type HeadObjectCommandOutput,
   ListObjectsV2Command,
   PutObjectCommand,
   type PutObjectCommandInput,
@@ -18,7 +19,8 @@ import { pause } from '@backhaul/runtime';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { type Addresses, createAddresses } from './addresses.ts';
 import { bounded } from './deadline.ts';
-import { AccessRefused, ObjectChanged, ObjectMissing, ObjectTooLarge, StoreUnavailable, classify, statusOf } from './failures.ts';
+import { AccessRefused, ObjectMissing, ObjectTooLarge, StoreUnavailable, classify, statusOf } from './failures.ts';
+import { GATHER_BYTES, type Keep, takeBody } from './take-body.ts';
 
 /** How the client is made. Times in milliseconds. */
 export interface ObjectStoreOptions {
@@ -76,8 +78,6 @@ export interface PutOptions {
 export interface GetOptions {
   /** The most bytes to accept; counted as they arrive, because Content-Length may lie. */
   readonly maxBytes: number;
-  /** Only if the object still has this ETag. */
-  readonly ifMatch?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -86,6 +86,16 @@ export interface Fetched {
   readonly sizeBytes: number;
   readonly sha256: string;
   readonly contentType: string | undefined;
+}
+
+/** An object of which nothing was taken yet. It holds a connection until it is read or disposed of. */
+export interface OpenObject extends Omit<ObjectHead, 'sizeBytes'>, Disposable {
+  /** Undefined where the store does not say. */
+  readonly sizeBytes: number | undefined;
+  /** The rest is as in `get`; to be called once. */
+  read(options: GetOptions): Promise<Fetched & { readonly body: Buffer }>;
+  /** The rest is as in `download`; to be called once. */
+  save(file: string, options: GetOptions): Promise<Fetched>;
 }
 
 /** What became of a bulk delete. A key that was not there counts as deleted. */
@@ -103,18 +113,18 @@ export interface ObjectStore extends Addresses {
   readonly bucket: string;
   /** The object's properties, or undefined if there is none. */
   head(key: string, options?: { signal?: AbortSignal | undefined }): Promise<ObjectHead | undefined>;
+  /** The object's properties, and its bytes for whoever wants them then: one request instead of two. Undefined if there is none. */
+  open(key: string, options?: { signal?: AbortSignal | undefined }): Promise<OpenObject | undefined>;
   /**
    * The object in memory.
    * @throws {ObjectMissing} no such key
    * @throws {ObjectTooLarge} more than `maxBytes`
-   * @throws {ObjectChanged} `ifMatch` was given, and it is another object by now
    */
   get(key: string, options: GetOptions): Promise<Fetched & { readonly body: Buffer }>;
   /**
    * The object in a file, which is made anew and is removed by the caller, also on failure.
    * @throws {ObjectMissing} no such key
    * @throws {ObjectTooLarge} more than `maxBytes`
-   * @throws {ObjectChanged} `ifMatch` was given, and it is another object by now
    */
   download(key: string, file: string, options: GetOptions): Promise<Fetched>;
   /** Stores an object whole or not at all. 'exists' only with `ifNoneMatch`: the key was taken, and nothing was written. */
@@ -135,12 +145,6 @@ export interface ObjectStore extends Addresses {
 const DELETE_BATCH = 1_000;
 
 function ignore(): void {}
-
-/** Files are read and written in such pieces: the 64 KiB in which a socket delivers cost as much in calls as in copying. */
-const GATHER_BYTES = 512 * 1024;
-
-/** Keeps what has arrived; no more is taken before its promise is settled. */
-type Keep = (chunks: readonly Buffer[]) => Promise<void>;
 
 /** Makes the client. It connects on first use; one per process, because sockets are pooled in it. */
 export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
@@ -188,45 +192,51 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
     }
   }
 
-  /** Opens an object, counts and hashes its body, and has `keep` keep it; the socket is freed however it ends. */
-  async function receive(key: string, { maxBytes, ifMatch, signal: outer }: GetOptions, keep: Keep): Promise<Fetched> {
-    return guarded(`get ${key}`, key, { timeoutMs: smallMs, signal: outer }, async (signal, extend) => {
-      const command = new GetObjectCommand({ Bucket: bucket, Key: key, ...(ifMatch === undefined ? {} : { IfMatch: ifMatch }) });
-      const answer = await client.send(command, { abortSignal: signal }).catch((error: unknown) => {
-        throw ifMatch !== undefined && statusOf(error) === 412 ? new ObjectChanged(key) : error;
-      });
-      const body = answer.Body;
-      if (!(body instanceof Readable)) throw new StoreUnavailable(`get ${key}`, new Error('the answer had no body'));
-      const declaredBytes = answer.ContentLength;
-      if (declaredBytes !== undefined && declaredBytes > maxBytes) {
+  /** @throws {ObjectMissing} no such key */
+  async function openObject(key: string, outer: AbortSignal | undefined): Promise<OpenObject> {
+    const answer = await guarded(`get ${key}`, key, { timeoutMs: smallMs, signal: outer }, (signal) =>
+      client.send(new GetObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }),
+    );
+    const body = answer.Body;
+    if (!(body instanceof Readable)) throw new StoreUnavailable(`get ${key}`, new Error('the answer had no body'));
+    // Cut off before anybody reads it, it would end the process; whoever reads it then is told.
+    body.on('error', ignore);
+    const receiveWith = (get: GetOptions, keep: Keep) =>
+      receive(key, body, { declaredBytes: answer.ContentLength, contentType: answer.ContentType }, get, keep);
+    return {
+      ...propertiesOf(key, answer),
+      sizeBytes: answer.ContentLength,
+      async read(get) {
+        const all: Buffer[] = [];
+        const fetched = await receiveWith(get, async (chunks) => void all.push(...chunks));
+        return { ...fetched, body: Buffer.concat(all) };
+      },
+      async save(file, get) {
+        await using handle = await open(file, 'wx', 0o600);
+        // Not writev, which may write a part of them and call that a success.
+        return await receiveWith(get, (chunks) => handle.writeFile(Buffer.concat(chunks)));
+      },
+      [Symbol.dispose]() {
         // An unread body keeps its socket for ever.
         body.destroy();
-        throw new ObjectTooLarge(key, maxBytes);
-      }
-      extend(transferMs(declaredBytes ?? maxBytes));
-      const hash = createHash('sha256');
-      let sizeBytes = 0;
-      const keepAll = async (source: AsyncIterable<Buffer>): Promise<void> => {
-        let gathered: Buffer[] = [];
-        let gatheredBytes = 0;
-        for await (const chunk of source) {
-          sizeBytes += chunk.length;
-          if (sizeBytes > maxBytes) throw new ObjectTooLarge(key, maxBytes);
-          hash.update(chunk);
-          gathered.push(chunk);
-          gatheredBytes += chunk.length;
-          if (gatheredBytes < GATHER_BYTES) continue;
-          await keep(gathered);
-          gathered = [];
-          gatheredBytes = 0;
-        }
-        await keep(gathered);
-      };
-      await pipeline(body, keepAll, { signal });
-      if (declaredBytes !== undefined && sizeBytes < declaredBytes) {
-        throw new StoreUnavailable(`get ${key}`, new Error(`the body ended after ${sizeBytes} of ${declaredBytes} bytes`));
-      }
-      return { sizeBytes, sha256: hash.digest('hex'), contentType: answer.ContentType };
+      },
+    };
+  }
+
+  /** Takes a body within its limits of size and time. */
+  async function receive(
+    key: string,
+    body: Readable,
+    { declaredBytes, contentType }: { declaredBytes: number | undefined; contentType: string | undefined },
+    { maxBytes, signal: outer }: GetOptions,
+    keep: Keep,
+  ): Promise<Fetched> {
+    if (declaredBytes !== undefined && declaredBytes > maxBytes) {
+      body.destroy();
+      throw new ObjectTooLarge(key, maxBytes);
+    }
+    return guarded(`get ${key}`, key, { timeoutMs: transferMs(declaredBytes ?? maxBytes), signal: outer }, async (signal) => {
+      return { ...(await takeBody(key, body, { declaredBytes, maxBytes, signal }, keep)), contentType };
     });
   }
 
@@ -265,29 +275,27 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
         const answer = await guarded(`head ${key}`, key, { timeoutMs: smallMs, signal: outer }, (signal) =>
           client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }),
         );
-        return {
-          key,
-          sizeBytes: answer.ContentLength ?? 0,
-          etag: answer.ETag,
-          contentType: answer.ContentType,
-          cacheControl: answer.CacheControl,
-          lastModified: answer.LastModified,
-          metadata: answer.Metadata ?? {},
-        };
+        return { ...propertiesOf(key, answer), sizeBytes: answer.ContentLength ?? 0 };
+      } catch (error) {
+        if (error instanceof ObjectMissing) return undefined;
+        throw error;
+      }
+    },
+    async open(key, { signal } = {}) {
+      try {
+        return await openObject(key, signal);
       } catch (error) {
         if (error instanceof ObjectMissing) return undefined;
         throw error;
       }
     },
     async get(key, get) {
-      const all: Buffer[] = [];
-      const fetched = await receive(key, get, async (chunks) => void all.push(...chunks));
-      return { ...fetched, body: Buffer.concat(all) };
+      using object = await openObject(key, get.signal);
+      return await object.read(get);
     },
     async download(key, file, get) {
-      await using handle = await open(file, 'wx', 0o600);
-      // Not writev, which may write a part of them and call that a success.
-      return await receive(key, get, (chunks) => handle.writeFile(Buffer.concat(chunks)));
+      using object = await openObject(key, get.signal);
+      return await object.save(file, get);
     },
     async put(key, body, put) {
       const sizeBytes = Buffer.isBuffer(body) ? body.length : (await stat(body.file)).size;
@@ -376,4 +384,16 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
     },
   };
   return store;
+}
+
+/** What a HEAD and a GET tell alike, but for the size. */
+function propertiesOf(key: string, answer: HeadObjectCommandOutput | GetObjectCommandOutput): Omit<ObjectHead, 'sizeBytes'> {
+  return {
+    key,
+    etag: answer.ETag,
+    contentType: answer.ContentType,
+    cacheControl: answer.CacheControl,
+    lastModified: answer.LastModified,
+    metadata: answer.Metadata ?? {},
+  };
 }

@@ -39,12 +39,10 @@ export function inMemoryWorld(): InMemoryWorld {
   const stored: InMemoryWorld['stored'] = new Map();
   const rows = new Map<string, MessageRow>([[MESSAGE, { deleted: false, mediaUrl: null, thumbnailUrl: null, metadata: null }]]);
   const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
-  const fetch = (key: string, { maxBytes }: Pick<FetchOptions, 'maxBytes'>) => {
-    const text = uploads.get(key);
-    if (text === undefined) return { status: 'missing' } satisfies NotFetched;
-    if (text.length > maxBytes) return { status: 'too_large' } satisfies NotFetched;
-    return { status: 'fetched', bytes: Buffer.from(text), sizeBytes: text.length, sha256: sha256(text) } as const;
-  };
+  const fetch = (text: string, { maxBytes }: FetchOptions) =>
+    text.length > maxBytes
+      ? ({ status: 'too_large' } satisfies NotFetched)
+      : ({ status: 'fetched', bytes: Buffer.from(text), sizeBytes: text.length, sha256: sha256(text) } as const);
   const decode = (text: string) => {
     world.decodes += 1;
     world.meanwhile();
@@ -57,12 +55,21 @@ export function inMemoryWorld(): InMemoryWorld {
         const text = uploads.get(key);
         return text === undefined ? undefined : { sizeBytes: text.length, etag: sha256(text) };
       },
-      read: async (key, options) => fetch(key, options),
-      async download(key, file, options) {
-        const fetched = fetch(key, options);
-        if (fetched.status !== 'fetched') return fetched;
-        await writeFile(file, fetched.bytes);
-        return { ...fetched, file, head: fetched.bytes };
+      async open(key) {
+        const text = uploads.get(key);
+        if (text === undefined) return undefined;
+        return {
+          sizeBytes: text.length,
+          etag: sha256(text),
+          read: async (options) => fetch(text, options),
+          async download(file, options) {
+            const fetched = fetch(text, options);
+            if (fetched.status !== 'fetched') return fetched;
+            await writeFile(file, fetched.bytes);
+            return { ...fetched, file, head: fetched.bytes };
+          },
+          [Symbol.dispose]: () => undefined,
+        };
       },
     },
     derivatives: {

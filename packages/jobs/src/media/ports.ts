@@ -39,8 +39,8 @@ export interface MediaSettings {
 /** Forms of a waveform that other chats' clients read. `bbc` is the one of peaks.js. */
 export type WaveformExport = 'discord' | 'telegram' | 'whatsapp' | 'bbc';
 
-/** Why an original could not be had. Anything else is thrown: trying again may help. */
-export type NotFetched = { readonly status: 'missing' } | { readonly status: 'too_large' };
+/** Why an original was not taken. Anything else is thrown: trying again may help. */
+export type NotFetched = { readonly status: 'too_large' };
 
 /** An upload, before it is fetched. */
 export interface OriginalHead {
@@ -72,19 +72,21 @@ export interface OriginalFile {
 /** How much of an original is taken at most. */
 export interface FetchOptions {
   readonly maxBytes: number;
-  /** Only this very object; another one under the key is `source_changed`. */
-  readonly etag: string;
   readonly signal: AbortSignal;
+}
+
+/** An original of which nothing was taken yet. What is taken then is this very object, whatever lies under its key by then. */
+export interface OpenOriginal extends OriginalHead, Disposable {
+  read(options: FetchOptions): Promise<OriginalBytes | NotFetched>;
+  download(file: string, options: FetchOptions): Promise<OriginalFile | NotFetched>;
 }
 
 /** The uploads. */
 export interface Originals {
   /** undefined when there is no such object. */
   head(key: string, signal: AbortSignal): Promise<OriginalHead | undefined>;
-  /** @throws {PermanentFailure} source_changed */
-  read(key: string, options: FetchOptions): Promise<OriginalBytes | NotFetched>;
-  /** @throws {PermanentFailure} source_changed */
-  download(key: string, file: string, options: FetchOptions): Promise<OriginalFile | NotFetched>;
+  /** undefined when there is no such object. */
+  open(key: string, signal: AbortSignal): Promise<OpenOriginal | undefined>;
 }
 
 /** What lies under a key now. */

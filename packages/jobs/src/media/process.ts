@@ -17,7 +17,7 @@ const BUSY_DELAY_MS = 5_000;
  * Runs a recipe between the uploads and the message row:
  *
  * 1. hold the message, so that a duplicate waits; 2. is it still wanted, and is
- * this very original done already? 3. reserve room and fetch the original;
+ * this very original done already? 3. reserve room and take the original;
  * 4. tell the format by its bytes; 5. make what is missing; 6. store it under
  * deterministic keys, the facts first; 7. publish in one update of the row,
  * last, so that nobody sees a URL before its object is there.
@@ -53,28 +53,32 @@ async function processMedia<Fetched extends Original>(recipe: Recipe<Fetched>, p
   if (message.deleted) return unwanted('message_deleted', messageId, context);
   const earlier = readDone(message.metadata);
 
-  const head = await withGrace(
+  using opened = await withGrace(
     graceMs,
     signal,
-    () => ports.originals.head(s3Key, signal),
+    () => ports.originals.open(s3Key, signal),
     // An object without bytes may be an upload that has only begun.
-    (found) => found !== undefined && found.sizeBytes > 0,
+    (found) => {
+      if (found !== undefined && found.sizeBytes > 0) return true;
+      // Asked for again, it is opened again.
+      found?.[Symbol.dispose]();
+      return false;
+    },
   );
-  if (head === undefined) {
+  if (opened === undefined) {
     // Uploads may be cleaned away once they are processed; a replay must not turn that success into a failure.
     if (earlier?.processing.sourceKey === s3Key && (await allStored(earlier, context))) return done(summary(earlier, true));
     throw mediaFailure('source_missing', `there is no object ${s3Key} in the bucket, also not after ${graceMs} ms`);
   }
-  if (head.sizeBytes === 0) throw mediaFailure('empty', `${s3Key} has no bytes`);
+  if (opened.sizeBytes === 0) throw mediaFailure('empty', `${s3Key} has no bytes`);
   const maxBytes = ports.limits.maxBytes[recipe.kind];
-  if (head.sizeBytes > maxBytes) throw tooLarge(payload, recipe.kind, maxBytes);
+  if (opened.sizeBytes > maxBytes) throw tooLarge(payload, recipe.kind, maxBytes);
   const { sourceKey, sourceEtag } = earlier?.processing ?? {};
-  if (earlier?.kind === recipe.kind && sourceKey === s3Key && sourceEtag === head.etag && (await allStored(earlier, context)))
+  if (earlier?.kind === recipe.kind && sourceKey === s3Key && sourceEtag === opened.etag && (await allStored(earlier, context)))
     return done(summary(earlier, true));
 
-  await using folder = await ports.scratch.open({ reserveBytes: recipe.roomFor(head.sizeBytes) });
-  const original = await recipe.fetch(ports, s3Key, folder.path, { maxBytes, etag: head.etag, signal });
-  if (original.status === 'missing') throw mediaFailure('source_missing', `the object ${s3Key} was deleted before it could be read`);
+  await using folder = await ports.scratch.open({ reserveBytes: recipe.roomFor(opened.sizeBytes) });
+  const original = await recipe.fetch(opened, folder.path, { maxBytes, signal });
   if (original.status === 'too_large') throw tooLarge(payload, recipe.kind, maxBytes);
   const format = await formatOf(recipe, original, s3Key, ports);
   context.progress(10);
@@ -87,7 +91,7 @@ async function processMedia<Fetched extends Original>(recipe: Recipe<Fetched>, p
   let made = await make(known);
   signal.throwIfAborted();
   context.progress(85);
-  await assertUnchanged(s3Key, head, context);
+  await assertUnchanged(s3Key, opened, context);
 
   if (known === undefined) {
     const { existed } = await ports.derivatives.store(keyOf(FACTS_FILE), writeFacts(made.facts), { contentType: 'application/json', signal });
@@ -114,7 +118,7 @@ async function processMedia<Fetched extends Original>(recipe: Recipe<Fetched>, p
       pipelineVersion: PIPELINE_VERSION,
       sourceKey: s3Key,
       sourceSha256: original.sha256,
-      sourceEtag: head.etag,
+      sourceEtag: opened.etag,
       warnings: facts.warnings,
     },
     source: { ...facts.details.source, format, sizeBytes: original.sizeBytes },

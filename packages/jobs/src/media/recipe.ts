@@ -1,7 +1,7 @@
 import type { JobContext } from '@backhaul/queue/job';
 import type { Facts, FileFacts } from './facts.ts';
 import type { MediaFormat, MediaKind } from './format.ts';
-import type { FetchOptions, MediaPorts, NotFetched } from './ports.ts';
+import type { FetchOptions, MediaPorts, NotFetched, OpenOriginal } from './ports.ts';
 
 /** What the handlers read of a media event. */
 export interface MediaPayload {
@@ -34,7 +34,7 @@ export interface Recipe<Fetched extends Original> {
   readonly kind: MediaKind;
   /** The room on disk that an original of this size takes with everything that is made of it. */
   roomFor(sizeBytes: number): number;
-  fetch(ports: MediaPorts, key: string, folder: string, options: FetchOptions): Promise<Fetched | NotFetched>;
+  fetch(original: OpenOriginal, folder: string, options: FetchOptions): Promise<Fetched | NotFetched>;
   /** The first bytes of what was fetched. */
   head(original: Fetched): Buffer;
   make(original: Ready<Fetched>, folder: string, context: JobContext<MediaPorts>): Promise<Made>;

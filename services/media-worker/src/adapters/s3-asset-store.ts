@@ -1,6 +1,6 @@
 import { open, stat } from 'node:fs/promises';
 import { type Derivatives, type NotFetched, type Originals, mediaFailure } from '@backhaul/jobs/media';
-import { AccessRefused, ObjectChanged, type ObjectHead, ObjectMissing, type ObjectStore, ObjectTooLarge } from '@backhaul/object-store';
+import { AccessRefused, type ObjectHead, ObjectMissing, type ObjectStore, ObjectTooLarge } from '@backhaul/object-store';
 
 /** Enough of a file to tell its format: the longest headers before the telling bytes are a few hundred. */
 const HEAD_BYTES = 4_100;
@@ -19,15 +19,27 @@ export function s3Originals(store: ObjectStore): Originals {
         const head = await store.head(key, { signal });
         return head === undefined ? undefined : { sizeBytes: head.sizeBytes, etag: etagOf(head) };
       }),
-    read: (key, { etag, ...options }) =>
-      fetching(async () => {
-        const { body, sizeBytes, sha256 } = await store.get(key, { ...options, ifMatch: sendable(etag) });
-        return { status: 'fetched', bytes: body, sizeBytes, sha256 };
-      }),
-    download: (key, file, { etag, ...options }) =>
-      fetching(async () => {
-        const { sizeBytes, sha256 } = await store.download(key, file, { ...options, ifMatch: sendable(etag) });
-        return { status: 'fetched', file, sizeBytes, sha256, head: await readHead(file) };
+    open: (key, signal) =>
+      refusals(async () => {
+        const object = await store.open(key, { signal });
+        if (object === undefined) return undefined;
+        // A store that does not say how long an answer is says so when it is asked for that alone.
+        const sizeBytes = object.sizeBytes ?? (await store.head(key, { signal }))?.sizeBytes ?? 0;
+        return {
+          sizeBytes,
+          etag: etagOf({ ...object, sizeBytes }),
+          read: (options) =>
+            fetching(async () => {
+              const { body, ...fetched } = await object.read(options);
+              return { status: 'fetched', bytes: body, sizeBytes: fetched.sizeBytes, sha256: fetched.sha256 };
+            }),
+          download: (file, options) =>
+            fetching(async () => {
+              const fetched = await object.save(file, options);
+              return { status: 'fetched', file, sizeBytes: fetched.sizeBytes, sha256: fetched.sha256, head: await readHead(file) };
+            }),
+          [Symbol.dispose]: () => object[Symbol.dispose](),
+        };
       }),
   };
 }
@@ -45,8 +57,12 @@ export function s3Derivatives(store: ObjectStore): Derivatives {
       }),
     sizeOf: (key, signal) => refusals(async () => (await store.head(key, { signal }))?.sizeBytes),
     async read(key, signal) {
-      const fetched = await fetching(async () => ({ status: 'fetched' as const, ...(await store.get(key, { maxBytes: OWN_BYTES, signal })) }));
-      return fetched.status === 'fetched' ? fetched.body : undefined;
+      try {
+        return (await refusals(() => store.get(key, { maxBytes: OWN_BYTES, signal }))).body;
+      } catch (error) {
+        if (error instanceof ObjectMissing || error instanceof ObjectTooLarge) return undefined;
+        throw error;
+      }
     },
     async removeAll(prefix) {
       const keys: string[] = [];
@@ -59,23 +75,15 @@ export function s3Derivatives(store: ObjectStore): Derivatives {
 }
 
 /** Compatible stores that send no ETag: size and time tell most changes as well. */
-const SUBSTITUTE = 'substitute:';
-
-function etagOf({ etag, sizeBytes, lastModified }: ObjectHead): string {
-  return etag ?? `${SUBSTITUTE}${sizeBytes}-${lastModified?.getTime() ?? 0}`;
-}
-
-function sendable(etag: string): string | undefined {
-  return etag.startsWith(SUBSTITUTE) ? undefined : etag;
+function etagOf({ etag, sizeBytes, lastModified }: Pick<ObjectHead, 'etag' | 'sizeBytes' | 'lastModified'>): string {
+  return etag ?? `substitute:${sizeBytes}-${lastModified?.getTime() ?? 0}`;
 }
 
 async function fetching<Fetched>(fetch: () => Promise<Fetched>): Promise<Fetched | NotFetched> {
   try {
     return await refusals(fetch);
   } catch (error) {
-    if (error instanceof ObjectMissing) return { status: 'missing' };
     if (error instanceof ObjectTooLarge) return { status: 'too_large' };
-    if (error instanceof ObjectChanged) throw mediaFailure('source_changed', error.message, { cause: error });
     throw error;
   }
 }

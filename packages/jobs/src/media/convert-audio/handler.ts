@@ -14,7 +14,7 @@ export const convertAudioHandler = mediaHandler<OriginalFile>({
   kind: 'audio',
   // A lossless original becomes smaller; speech at a few kbit/s grows to 64, beside 128 of samples.
   roomFor: (sizeBytes) => sizeBytes + Math.min(64 * sizeBytes, MOST_MADE_BYTES),
-  fetch: ({ originals }, key, folder, options) => originals.download(key, join(folder, 'original'), options),
+  fetch: (original, folder, options) => original.download(join(folder, 'original'), options),
   head: ({ head }) => head,
   async make({ file, format, sizeBytes }, folder, { ports, signal, attempt }) {
     const { contentType, extension } = ports.sounds.output;

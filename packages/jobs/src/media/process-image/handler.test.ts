@@ -217,7 +217,7 @@ test('an upload and a row that are a moment late are waited for', async () => {
   const row = world.rows.get(MESSAGE);
   world.rows.clear();
   const { find } = world.ports.messages;
-  const { head } = world.ports.originals;
+  const { open } = world.ports.originals;
   let asked = 0;
   const ports = {
     ...world.ports,
@@ -231,12 +231,12 @@ test('an upload and a row that are a moment late are waited for', async () => {
     },
     originals: {
       ...world.ports.originals,
-      head: (...args: Parameters<typeof head>) => {
+      open: (...args: Parameters<typeof open>) => {
         asked += 1;
         // First nothing, then an upload that has only begun.
         if (asked === 4) world.uploads.set(payload.s3Key, '');
         if (asked === 5) world.uploads.set(payload.s3Key, 'jpeg:late');
-        return head(...args);
+        return open(...args);
       },
     },
   };

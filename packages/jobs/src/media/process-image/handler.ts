@@ -24,7 +24,7 @@ const MP4_TIMEOUT_MS = 25_000;
 export const processImageHandler = mediaHandler<OriginalBytes>({
   kind: 'image',
   roomFor: (sizeBytes) => sizeBytes + WORKING_BYTES,
-  fetch: ({ originals }, key, _folder, options) => originals.read(key, options),
+  fetch: (original, _folder, options) => original.read(options),
   head: ({ bytes }) => bytes,
   async make(original, folder, context) {
     const { ports, signal, attempt } = context;

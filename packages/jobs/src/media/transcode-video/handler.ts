@@ -13,7 +13,7 @@ export const transcodeVideoHandler = mediaHandler<OriginalFile>({
   kind: 'video',
   // The original, what is made of it, that once more while its index is moved to the front, and its sound as samples.
   roomFor: (sizeBytes) => 3 * sizeBytes + Math.min(sizeBytes, MOST_SAMPLES_BYTES),
-  fetch: ({ originals }, key, folder, options) => originals.download(key, join(folder, 'original'), options),
+  fetch: (original, folder, options) => original.download(join(folder, 'original'), options),
   head: ({ head }) => head,
   async make({ file, format, sizeBytes }, folder, { ports, signal, attempt, progress }) {
     const targets = targetsIn(folder);
