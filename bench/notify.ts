@@ -6,7 +6,7 @@ import { createSamples } from './figure.ts';
 import { debianPeers } from './notify/debian-peers.ts';
 import { nodePeers, runNodePeer } from './notify/node-peers.ts';
 import { runOurs } from './notify/ours.ts';
-import { runBareLoop, runSender } from './notify/push-fake.ts';
+import { racePushes } from './notify/push-fake.ts';
 
 /**
  * How many notifications a second the fleet gets through, against job queues
@@ -26,7 +26,8 @@ import { runBareLoop, runSender } from './notify/push-fake.ts';
 const ROUNDS = 3;
 const MESSAGES = 40_000;
 const SLOW_PEER_MESSAGES = 8_000;
-const PUSHES = 4_000;
+/** Of 2,000 pushes each. */
+const PUSH_SLICES = 6;
 
 const samples = createSamples();
 const stack = await startStack({ dir: '.backhaul/bench-notify', durable: true });
@@ -58,7 +59,7 @@ try {
     samples.add('notify.end_to_end', await runOurs(stores, MESSAGES));
     for (const peer of nodePeers) samples.add(`notify.${peer.name}`, await runNodePeer(peer, stores, MESSAGES, processesOf.get(peer.name) ?? 1));
     for (const peer of slowPeers) samples.add(`notify.${peer.name}`, await peer.run(stores, SLOW_PEER_MESSAGES));
-    const [bare, sender] = [await runBareLoop(stack.env, PUSHES), await runSender(stack.env, PUSHES)];
+    const { bare, sender } = await racePushes(stack.env, PUSH_SLICES);
     samples.add('notify.push_bare', bare);
     samples.add('notify.push_sender', sender);
     samples.add('notify.push_fake', sender / bare);

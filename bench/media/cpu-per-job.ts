@@ -16,9 +16,10 @@ import { benchRemux, benchTranscode } from './videos.ts';
 const [inputs = '', ...rest] = process.argv.slice(2);
 const quick = rest.includes('--quick');
 const parts = rest.filter((word) => !word.startsWith('--'));
-/** Enough for the median to hold still on a machine with neighbours; encoding, which takes half a minute a round, gets fewer. */
+/** Enough for the median to hold still on a machine with neighbours. */
 const rounds = quick ? 2 : 9;
-const longRounds = quick ? 2 : 7;
+/** Encoding: two rounds of the very same work differ by a tenth, and less than that is to be seen. */
+const longRounds = quick ? 2 : 13;
 const { env } = process;
 
 const samples = createSamples();

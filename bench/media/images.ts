@@ -49,7 +49,7 @@ export async function benchImages(samples: Samples, rounds: number, env: NodeJS.
   const [original, s3Key] = [await readFile(photo), await worker.upload(photo)];
 
   // A worker that has been at it for a while is measured, not its compiler.
-  await runAll(await worker.jobs('image', s3Key, 6));
+  await runAll(await worker.jobs('image', s3Key, 40));
   for (const job of await worker.jobs('image', s3Key, 2)) {
     await job.run();
     const { files } = await job.result();

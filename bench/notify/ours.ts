@@ -21,18 +21,18 @@ const WARM_UP = 10_000;
 export async function runOurs({ env, database, redis }: Stores, count: number): Promise<number> {
   await migrate(database);
   await createChatTables(database);
-  await database.query('TRUNCATE backhaul.jobs, backhaul.effects, backhaul.dead_letters, notifications');
+  await database.query('TRUNCATE backhaul.jobs, backhaul.effects, backhaul.dead_letters, backhaul.read_marks, backhaul.policy_users, notifications');
   await redis.flushdb();
   const settings = { ...env, LOG_LEVEL: 'warn', BRIDGE_HIGH_WATER: '1000000' };
   const worker = startCounting('no-op-worker.ts', 1, [], { ...settings, PORT: String(await freePort()) });
   const fleet = await startFleet({ env: settings, services: ['bridge'] });
   const bridge = fleet.get('bridge');
   try {
-    await fill(env, WARM_UP);
+    await fill({ env, database }, WARM_UP);
     await finished(database, WARM_UP);
     // Stopped, it takes nothing while the backlog grows; what its socket buffers hold is no more than its prefetch.
     process.kill(bridge.pid, 'SIGSTOP');
-    await fill(env, count);
+    await fill({ env, database }, count);
     await database.query('CHECKPOINT');
     const rate = race(count, {
       done: () => worker.done() - WARM_UP,
@@ -67,7 +67,8 @@ async function finished(database: Stores['database'], count: number): Promise<vo
   );
 }
 
-async function fill(env: Record<string, string>, count: number): Promise<void> {
+/** Every second event is for somebody of whom the policy knows something: a chat that was read. */
+async function fill({ env, database }: Pick<Stores, 'env' | 'database'>, count: number): Promise<void> {
   const connection = await createConnection({ url: env['RABBITMQ_URL'] ?? '', name: 'bench', log: silentLogger });
   const exchange = env['RABBITMQ_EXCHANGE'] ?? '';
   const topology = { exchange, queuePrefix: env['RABBITMQ_QUEUE_PREFIX'] ?? '', queues: queues.map(({ name }) => name), deliveryLimit: 50 };
@@ -75,12 +76,17 @@ async function fill(env: Record<string, string>, count: number): Promise<void> {
   await declareTopology(channel, topology);
   const publisher = createPublisher({ connection, exchange, log: silentLogger, timeoutMs: 60_000 });
   for (let sent = 0; sent < count; sent += 1_000) {
+    const userIds = Array.from({ length: Math.min(1_000, count - sent) }, () => randomUUID());
+    await database.query(
+      `INSERT INTO backhaul.read_marks (user_id, chat_id, up_to) SELECT user_id, 'another', now() FROM unnest($1::text[]) AS readers(user_id)`,
+      [userIds.filter((_, index) => index % 2 === 0)],
+    );
     await Promise.all(
-      Array.from({ length: Math.min(1_000, count - sent) }, () =>
+      userIds.map((userId) =>
         publisher.publish({
           routingKey: notificationPush.routingKey,
           messageId: randomUUID(),
-          body: Buffer.from(JSON.stringify({ ...payload, userId: randomUUID() })),
+          body: Buffer.from(JSON.stringify({ ...payload, userId })),
         }),
       ),
     );

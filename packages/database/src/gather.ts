@@ -11,6 +11,7 @@ export interface GatherOptions<Item, Answer> {
 }
 
 interface Waiting<Item, Answer> {
+  readonly key: string;
   readonly item: Item;
   resolve(answer: Answer): void;
   reject(error: unknown): void;
@@ -32,7 +33,7 @@ export function gather<Item, Answer>({ max, keyOf, run }: GatherOptions<Item, An
     clearImmediate(timer);
     timer = undefined;
     // In one order everywhere: two processes that hold the same rows would otherwise wait for each other.
-    const batch = [...waiting.entries()].toSorted(([left], [right]) => (left < right ? -1 : 1)).map(([, entry]) => entry);
+    const batch = [...waiting.values()].sort((left, right) => (left.key < right.key ? -1 : 1));
     waiting = new Map();
     void answer(batch);
   }
@@ -56,7 +57,7 @@ export function gather<Item, Answer>({ max, keyOf, run }: GatherOptions<Item, An
     new Promise<Answer>((resolve, reject) => {
       const key = keyOf(item);
       if (waiting.has(key)) flush();
-      waiting.set(key, { item, resolve, reject });
+      waiting.set(key, { key, item, resolve, reject });
       if (waiting.size >= max) flush();
       else timer ??= setImmediate(flush);
     });
