@@ -21,7 +21,7 @@ const WARM_UP = 10_000;
 export async function runOurs({ env, database, redis }: Stores, count: number): Promise<number> {
   await migrate(database);
   await createChatTables(database);
-  await database.query('TRUNCATE backhaul.jobs, backhaul.effects, backhaul.dead_letters, backhaul.read_marks, backhaul.policy_users, notifications');
+  await database.query('TRUNCATE backhaul.jobs, backhaul.effects, backhaul.dead_letters, backhaul.presence, backhaul.policy_users, notifications');
   await redis.flushdb();
   const settings = { ...env, LOG_LEVEL: 'warn', BRIDGE_HIGH_WATER: '1000000' };
   const worker = startCounting('no-op-worker.ts', 1, [], { ...settings, PORT: String(await freePort()) });
@@ -67,7 +67,7 @@ async function finished(database: Stores['database'], count: number): Promise<vo
   );
 }
 
-/** Every second event is for somebody of whom the policy knows something: a chat that was read. */
+/** Every second event is for somebody whom the policy has to look at: the app was open once. */
 async function fill({ env, database }: Pick<Stores, 'env' | 'database'>, count: number): Promise<void> {
   const connection = await createConnection({ url: env['RABBITMQ_URL'] ?? '', name: 'bench', log: silentLogger });
   const exchange = env['RABBITMQ_EXCHANGE'] ?? '';
@@ -78,7 +78,7 @@ async function fill({ env, database }: Pick<Stores, 'env' | 'database'>, count: 
   for (let sent = 0; sent < count; sent += 1_000) {
     const userIds = Array.from({ length: Math.min(1_000, count - sent) }, () => randomUUID());
     await database.query(
-      `INSERT INTO backhaul.read_marks (user_id, chat_id, up_to) SELECT user_id, 'another', now() FROM unnest($1::text[]) AS readers(user_id)`,
+      `INSERT INTO backhaul.presence (user_id, device_id, active_until) SELECT user_id, 'phone', now() FROM unnest($1::text[]) AS users(user_id)`,
       [userIds.filter((_, index) => index % 2 === 0)],
     );
     await Promise.all(

@@ -1,7 +1,7 @@
 import { ofFew } from './by-key.ts';
 import type { Database } from './database.ts';
-import { textColumn } from './columns.ts';
 import { gather } from './gather.ts';
+import { ANY_KIND, KIND, kindsThatMatter, policyKinds } from './policy-kinds.ts';
 
 /** One notification about which something is to be decided. */
 export interface PolicyRequest {
@@ -71,7 +71,7 @@ const nothing: PolicyFacts = {
   quietWindows: [],
 };
 
-/** Reads what decisions are made from. The answers are in the order of the questions; all that is asked in one turn of the event loop shares a statement. Of most users nothing is on record: a second statement reads of the others only. */
+/** Reads what decisions are made from. The answers are in the order of the questions; all that is asked in one turn of the event loop shares a statement. A first statement tells of whom anything is on record, and what; a second one reads that of the others. */
 export function createPolicyFacts(
   database: Database,
   { activeSessionMs = 0 }: PolicyFactsOptions = {},
@@ -92,16 +92,18 @@ export function createPolicyFacts(
     const tables = named || seen ? await chatTables() : undefined;
     const asksChat = ({ category, chatMessageId }: PolicyRequest) =>
       (chatMessageId !== undefined && tables?.messages === true) || (seen && category !== undefined && tables?.sessionUserType != null);
-    const known = await policyUsers(database, requests);
-    const inFull = requests.filter((each) => each.receivedAt === undefined || known.has(each.userId) || asksChat(each));
+    const known = await policyKinds(database, new Set(requests.flatMap(({ userId, receivedAt }) => (receivedAt === undefined ? [] : [userId]))));
+    const kindsOf = (each: PolicyRequest) => (each.receivedAt === undefined ? ANY_KIND : kindsThatMatter(known.get(each.userId) ?? 0, each));
+    const inFull = requests.filter((each) => each.receivedAt === undefined || kindsOf(each) !== 0 || asksChat(each));
+    const kinds = inFull.reduce((all, each) => all | kindsOf(each), 0);
     const found =
       inFull.length === 0
         ? []
-        : await readInFull(inFull, { messages: named && tables?.messages === true, sessionUserType: seen ? (tables?.sessionUserType ?? null) : null });
+        : await readInFull(inFull, kinds, { messages: named && tables?.messages === true, sessionUserType: seen ? (tables?.sessionUserType ?? null) : null });
     const answers = new Map(inFull.map((each, index) => [each, found[index]]));
     return requests.map((each) => answers.get(each) ?? { ...nothing, receivedAt: each.receivedAt ?? null });
   };
-  const readInFull = async (requests: readonly PolicyRequest[], tables: ChatTables): Promise<readonly PolicyFacts[]> => {
+  const readInFull = async (requests: readonly PolicyRequest[], kinds: number, tables: ChatTables): Promise<readonly PolicyFacts[]> => {
     const asked = requests.map((each, n) => ({
       n,
       m: each.messageId,
@@ -112,7 +114,7 @@ export function createPolicyFacts(
       g: each.chatMessageId ?? '',
       s: each.senderId,
     }));
-    const { rows } = await database.query<PolicyFacts>(statement(tables), [JSON.stringify(asked), activeSessionMs]);
+    const { rows } = await database.query<PolicyFacts>(statement(kinds, tables), [JSON.stringify(asked), activeSessionMs]);
     if (rows.length !== requests.length) throw new Error(`the policy's facts have ${rows.length} rows for ${requests.length} questions`);
     return rows;
   };
@@ -122,17 +124,6 @@ export function createPolicyFacts(
     run: read,
   });
   return (requests) => Promise.all(requests.map((request) => ask(request)));
-}
-
-/** Those of the asked users of whom anything is, or was, on record. */
-async function policyUsers(database: Database, requests: readonly PolicyRequest[]): Promise<ReadonlySet<string>> {
-  const ids = new Set(requests.flatMap(({ userId, receivedAt }) => (receivedAt === undefined ? [] : [userId])));
-  if (ids.size === 0) return ids;
-  const { rows } = await database.query<{ id: string }>(
-    `SELECT asked.id FROM unnest($1::text[]) AS asked(id) JOIN backhaul.policy_users p ON p.user_id = asked.id WHERE ${ofFew('asked.id')}`,
-    [textColumn([...ids])],
-  );
-  return new Set(rows.map(({ id }) => id));
 }
 
 /** The chat app's tables as an unqualified name finds them, if they have what is asked. */
@@ -158,32 +149,40 @@ function userIdAs(type: string): string {
   return 'a.u';
 }
 
-function statement({ messages: withMessages, sessionUserType }: ChatTables): string {
+/** Asks the tables of these kinds; of the others the answer is that there is nothing. */
+function statement(kinds: number, { messages: withMessages, sessionUserType }: ChatTables): string {
+  const where = (kind: number, sql: string, otherwise: string) => ((kinds & kind) === 0 ? otherwise : sql);
   const sender = withMessages ? 'coalesce(a.s, msg.sender_id::text)' : 'a.s';
   const messages = withMessages ? `LEFT JOIN messages msg ON msg.id = CASE WHEN a.g ~* ${UUID} THEN a.g::uuid END` : '';
+  const present = where(KIND.presence, 'EXISTS (SELECT 1 FROM backhaul.presence o WHERE o.user_id = a.u AND o.active_until > now())', 'false');
   // $2 is named in both, or Postgres would not know its type.
   const sessions =
     sessionUserType === null
       ? 'OR $2::float8 < 0'
       : `OR EXISTS (SELECT 1 FROM user_sessions us WHERE us.user_id = ${userIdAs(sessionUserType)} AND us.is_active
           AND us.last_active_at > now() - $2::float8 * interval '1 millisecond')`;
+  const withdrawn = `EXISTS (SELECT 1 FROM backhaul.withdrawals w WHERE w.user_id = a.u AND w.chat_id IN ('', a.h) AND w.chat_message_id IN ('', a.g)
+        AND (w.chat_message_id <> '' OR j.received_at <= w.withdrawn_at) AND (w.reason <> 'logged_out' OR a.c = 'push'))`;
+  const enabled = `(SELECT p.enabled FROM backhaul.notification_preferences p WHERE p.user_id = a.u AND p.channel = a.c AND p.category IN (a.k, 'all')
+        ORDER BY p.category = 'all' LIMIT 1)`;
+  const quiet = `coalesce((SELECT json_agg(json_build_object('startMinute', q.start_minute, 'endMinute', q.end_minute, 'days', q.days, 'timeZone', q.time_zone))
+        FROM backhaul.quiet_hours q WHERE q.user_id = a.u), '[]')`;
+  const muted = `c.user_id IS NOT NULL AS muted, c.until AS "mutedUntil", c.except_mentions AS "mutedExceptMentions"`;
+  const notMuted = `false AS muted, NULL::timestamptz AS "mutedUntil", NULL::bool AS "mutedExceptMentions"`;
   return `SELECT j.received_at AS "receivedAt",
-      EXISTS (SELECT 1 FROM backhaul.withdrawals w WHERE w.user_id = a.u AND w.chat_id IN ('', a.h) AND w.chat_message_id IN ('', a.g)
-        AND (w.chat_message_id <> '' OR j.received_at <= w.withdrawn_at) AND (w.reason <> 'logged_out' OR a.c = 'push')) AS withdrawn,
-      (SELECT p.enabled FROM backhaul.notification_preferences p WHERE p.user_id = a.u AND p.channel = a.c AND p.category IN (a.k, 'all')
-        ORDER BY p.category = 'all' LIMIT 1) AS enabled,
-      EXISTS (SELECT 1 FROM backhaul.blocked_users b WHERE b.user_id = a.u AND b.blocked_user_id = ${sender}) AS "senderBlocked",
-      EXISTS (SELECT 1 FROM backhaul.left_chats l WHERE l.user_id = a.u AND l.chat_id = a.h) AS "leftChat",
+      ${where(KIND.withdrawal, withdrawn, 'false')} AS withdrawn,
+      ${where(KIND.preference, enabled, 'NULL::bool')} AS enabled,
+      ${where(KIND.block, `EXISTS (SELECT 1 FROM backhaul.blocked_users b WHERE b.user_id = a.u AND b.blocked_user_id = ${sender})`, 'false')} AS "senderBlocked",
+      ${where(KIND.leftChat, 'EXISTS (SELECT 1 FROM backhaul.left_chats l WHERE l.user_id = a.u AND l.chat_id = a.h)', 'false')} AS "leftChat",
       ${withMessages ? 'msg.deleted_at IS NOT NULL' : 'false'} AS "messageDeleted",
-      r.up_to AS "readUpTo",
-      c.user_id IS NOT NULL AS muted, c.until AS "mutedUntil", c.except_mentions AS "mutedExceptMentions",
-      EXISTS (SELECT 1 FROM backhaul.presence o WHERE o.user_id = a.u AND o.active_until > now()) ${sessions} AS active,
-      coalesce((SELECT json_agg(json_build_object('startMinute', q.start_minute, 'endMinute', q.end_minute, 'days', q.days, 'timeZone', q.time_zone))
-        FROM backhaul.quiet_hours q WHERE q.user_id = a.u), '[]') AS "quietWindows"
+      ${where(KIND.readMark, 'r.up_to', 'NULL::timestamptz')} AS "readUpTo",
+      ${where(KIND.mute, muted, notMuted)},
+      ${present} ${sessions} AS active,
+      ${where(KIND.quietHours, quiet, `'[]'::json`)} AS "quietWindows"
     FROM json_to_recordset($1::json) AS a(n int, m text, u text, c text, k text, h text, g text, s text)
     LEFT JOIN backhaul.jobs j ON j.message_id = a.m
-    LEFT JOIN backhaul.read_marks r ON r.user_id = a.u AND r.chat_id = a.h
-    LEFT JOIN backhaul.chat_mutes c ON c.user_id = a.u AND c.chat_id = a.h
+    ${where(KIND.readMark, 'LEFT JOIN backhaul.read_marks r ON r.user_id = a.u AND r.chat_id = a.h', '')}
+    ${where(KIND.mute, 'LEFT JOIN backhaul.chat_mutes c ON c.user_id = a.u AND c.chat_id = a.h', '')}
     ${messages}
     WHERE ${ofFew('a.m')}
     ORDER BY a.n`;

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createChatTables } from './chat-schema.ts';
 import { createJobs } from './jobs.ts';
 import { type PolicyRequest, createPolicyFacts } from './policy-facts.ts';
+import { ANY_KIND, KIND, policyKinds } from './policy-kinds.ts';
 import { type ChangePolicyState, createPolicyState } from './policy-state.ts';
 import { type UserPolicy, createUserPolicy } from './policy.ts';
 import { newJob } from './test-jobs.ts';
@@ -181,6 +182,32 @@ test('Who has nothing on record is told so from the time of the message alone, a
   await world.database.query(`INSERT INTO backhaul.blocked_users (user_id, blocked_user_id) SELECT id, 'eve' FROM unnest($1::text[]) AS id`, [others]);
   const blocked = await facts(others.map((userId) => request({ userId, senderId: 'eve', receivedAt })));
   expect(blocked.map(({ senderBlocked }) => senderBlocked)).toEqual([true, true, true]);
+});
+
+test('What is on record about somebody is noted by its kind, however much is written at once', async () => {
+  const kindsOf = async (userId: string) => (await policyKinds(world.database, new Set([userId]))).get(userId);
+  const [reader, early, busy] = [randomUUID(), randomUUID(), randomUUID()];
+  expect(await kindsOf(reader)).toBeUndefined();
+  await policy.markRead(reader, 'family', new Date());
+  expect(await kindsOf(reader)).toBe(KIND.readMark);
+  await policy.setActive(reader, 'phone', new Date());
+  await policy.setInactive(reader, 'phone');
+  expect(await kindsOf(reader)).toBe(KIND.readMark | KIND.presence);
+  // Noted before kinds were.
+  await world.database.query('INSERT INTO backhaul.policy_users (user_id) VALUES ($1)', [early]);
+  await policy.block(early, 'eve');
+  expect(await kindsOf(early)).toBe(ANY_KIND);
+  await Promise.all([
+    policy.setPreference(busy, { channel: 'push', category: 'all', enabled: true }),
+    policy.mute(busy, { chatId: 'family', until: null, exceptMentions: false }),
+    policy.setQuietHours(busy, { timeZone: 'UTC', windows: [{ startMinute: 0, endMinute: 60, days: [1] }] }),
+    policy.leaveChat(busy, 'family'),
+    policy.block(busy, 'eve'),
+    policy.markRead(busy, 'family', new Date()),
+    policy.setActive(busy, 'phone', new Date()),
+    createWithdrawals(world.database).add({ messageId: randomUUID(), userId: busy, reason: 'read', chatId: 'family', chatMessageIds: [], readUpTo: undefined }),
+  ]);
+  expect(await kindsOf(busy)).toBe(Object.values(KIND).reduce<number>((all, kind) => all | kind, 0));
 });
 
 test('Both roads to the facts, the short one for those without any and the full one, come to the same answers', async () => {
