@@ -8,13 +8,13 @@ export const INPUTS = {
   /** 12 megapixels, some 6 MB. */
   photo: 'photo.jpg',
   /** 10 s of 1080p at 15 Mbit/s: too large, so it is encoded anew. */
-  clip: 'clip-1080p.mp4',
+  clip: 'clip-1080p-bt709.mp4',
   /** The same for 3 s. */
-  shortClip: 'clip-1080p-short.mp4',
+  shortClip: 'clip-1080p-short-bt709.mp4',
   /** 30 s of 720p that plays everywhere as it is. */
-  playable: 'playable-720p.mp4',
+  playable: 'playable-720p-bt709.mp4',
   /** Like `playable`, but for its codec, which has to be encoded; only 3 s. */
-  unplayable: 'unplayable-720p.mp4',
+  unplayable: 'unplayable-720p-bt709.mp4',
   /** Voice notes, Ogg Opus. */
   note5s: 'note-5s.ogg',
   note60s: 'note-60s.ogg',
@@ -24,7 +24,10 @@ export const INPUTS = {
 const SCENE = 'mandelbrot=s=4032x3024:maxiter=400:start_scale=0.02:start_x=-0.7436438870:start_y=0.1318259042,noise=alls=6:allf=t:all_seed=1';
 
 /** A camera that moves over the photo. */
-const pan = (size: string) => `format=yuv420p,loop=loop=-1:size=1,setpts=N/30/TB,fps=30,crop=${size}:x='900+900*sin(n/90)':y='900+900*cos(n/120)'`;
+const pan = (size: string) => `format=yuv420p,loop=loop=-1:size=1,setpts=N/30/TB,fps=30,crop=${size}:x='900+900*sin(n/90)':y='900+900*cos(n/120)',scale=out_color_matrix=bt709:out_range=tv,format=yuv420p`;
+
+/** What every phone writes. Without it they would have the photo's colours, which we convert and a bare ffmpeg does not. */
+const BT709 = ['-color_primaries', 'bt709', '-color_trc', 'bt709', '-colorspace', 'bt709', '-color_range', 'tv'];
 
 /** What stands for speech: noise with a voice's spectrum, in syllables. */
 const speech = 'anoisesrc=color=pink:sample_rate=48000:amplitude=0.4:seed=1,tremolo=f=4:d=0.9';
@@ -48,7 +51,7 @@ const aac = ['-c:a', 'aac', '-b:a', '128k', '-ac', '2'];
 const video = (folder: string, size: string, durationSeconds: number) => [
   ...['-i', join(folder, INPUTS.photo)],
   ...lavfi(speech),
-  ...['-vf', pan(size), '-t', String(durationSeconds)],
+  ...['-vf', pan(size), '-t', String(durationSeconds), ...BT709],
 ];
 const opus = ['-ac', '1', '-c:a', 'libopus', '-b:a', '24k', '-application', 'voip'];
 
