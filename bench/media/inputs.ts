@@ -24,7 +24,8 @@ export const INPUTS = {
 const SCENE = 'mandelbrot=s=4032x3024:maxiter=400:start_scale=0.02:start_x=-0.7436438870:start_y=0.1318259042,noise=alls=6:allf=t:all_seed=1';
 
 /** A camera that moves over the photo. */
-const pan = (size: string) => `format=yuv420p,loop=loop=-1:size=1,setpts=N/30/TB,fps=30,crop=${size}:x='900+900*sin(n/90)':y='900+900*cos(n/120)',scale=out_color_matrix=bt709:out_range=tv,format=yuv420p`;
+const pan = (size: string) =>
+  `format=yuv420p,loop=loop=-1:size=1,setpts=N/30/TB,fps=30,crop=${size}:x='900+900*sin(n/90)':y='900+900*cos(n/120)',scale=out_color_matrix=bt709:out_range=tv,format=yuv420p`;
 
 /** What every phone writes. Without it they would have the photo's colours, which we convert and a bare ffmpeg does not. */
 const BT709 = ['-color_primaries', 'bt709', '-color_trc', 'bt709', '-colorspace', 'bt709', '-color_range', 'tv'];
