@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Closeable, silentLogger } from '@backhaul/runtime';
 import { eventually, sharedStack } from '@backhaul/testing';
 import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { redisOptions } from './env.ts';
 import { type Producer, createProducer } from './producer.ts';
 import { type MemoryLedger, memoryLedger } from './test-ledger.ts';
@@ -84,12 +84,21 @@ export class TestQueue {
 
   /** Waits until a job's status is this. */
   async status(messageId: string, expected: string, timeoutMs?: number): Promise<void> {
-    await eventually(() => expect(this.ledger.of(messageId).status).toBe(expected), timeoutMs === undefined ? {} : { timeoutMs });
+    await eventually(
+      () => {
+        const { status } = this.ledger.of(messageId);
+        if (status !== expected) throw new Error(`the job of ${messageId} is ${status}, not ${expected}`);
+      },
+      timeoutMs === undefined ? {} : { timeoutMs },
+    );
   }
 
   /** Waits until nothing is left in the queue. */
   async gone(): Promise<void> {
-    await eventually(async () => expect(await this.producer.depth('work')).toBe(0));
+    await eventually(async () => {
+      const depth = await this.producer.depth('work');
+      if (depth !== 0) throw new Error(`${depth} jobs are left in the queue`);
+    });
   }
 
   /** Takes everything out of Redis. */
