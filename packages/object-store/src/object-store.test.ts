@@ -220,3 +220,23 @@ test('an object that is opened and left, or cut off before it is read, holds no 
   await pause(50);
   await expect(cut?.read({ maxBytes: 1_000 })).rejects.toThrow(StoreUnavailable);
 });
+
+test.each([
+  ['takes a file and answers at its last byte', 200],
+  ['refuses a file without taking it', 412],
+])('a store that %s holds none of the fifty connections (%d)', async (_what, status) => {
+  await using s3 = await startScriptedS3();
+  await using dir = await folder();
+  await writeFile(join(dir.path, 'in'), Buffer.alloc(1_000_000));
+  s3.script = (request, response) => {
+    if (request.method !== 'PUT') return false;
+    let leftBytes = Number(request.headers['content-length']);
+    if (status === 200) request.on('data', (chunk: Buffer) => (leftBytes -= chunk.length) > 0 || response.end());
+    else refuse(response, status, 'PreconditionFailed');
+    return true;
+  };
+  const store = s3.client({ requestTimeoutMs: 2_000 });
+  for (let sent = 0; sent < 60; sent += 1) await store.put(`k${sent}`, { file: join(dir.path, 'in') }, { ...jpeg, ifNoneMatch: true });
+  expect(await store.head('k0')).toBeUndefined();
+  expect(s3.openSockets()).toBeLessThan(4);
+});

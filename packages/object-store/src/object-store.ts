@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import {
@@ -20,7 +19,8 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { type Addresses, createAddresses } from './addresses.ts';
 import { bounded } from './deadline.ts';
 import { AccessRefused, ObjectMissing, ObjectTooLarge, StoreUnavailable, classify, statusOf } from './failures.ts';
-import { GATHER_BYTES, type Keep, takeBody } from './take-body.ts';
+import { sendFile } from './send-file.ts';
+import { type Keep, takeBody } from './take-body.ts';
 
 /** How the client is made. Times in milliseconds. */
 export interface ObjectStoreOptions {
@@ -243,26 +243,26 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
   async function putOnce(key: string, body: Body, sizeBytes: number, put: PutOptions, conditional: boolean): Promise<'created' | 'exists'> {
     const timeoutMs = transferMs(sizeBytes);
     return guarded(`put ${key}`, key, { timeoutMs: Buffer.isBuffer(body) ? timeoutMs * attempts + 5_000 : timeoutMs, signal: put.signal }, async (signal) => {
-      const stream = Buffer.isBuffer(body) ? undefined : createReadStream(body.file, { highWaterMark: GATHER_BYTES });
-      const input: PutObjectCommandInput = {
-        Bucket: bucket,
-        Key: key,
-        Body: stream ?? (body as Buffer),
-        ContentLength: sizeBytes,
-        ContentType: put.contentType,
-        ...(put.cacheControl === undefined ? {} : { CacheControl: put.cacheControl }),
-        ...(put.metadata === undefined ? {} : { Metadata: { ...put.metadata } }),
-        ...(conditional ? { IfNoneMatch: '*' } : {}),
+      const send = (bytes: Buffer | Readable, abortSignal: AbortSignal) => {
+        const input: PutObjectCommandInput = {
+          Bucket: bucket,
+          Key: key,
+          Body: bytes,
+          ContentLength: sizeBytes,
+          ContentType: put.contentType,
+          ...(put.cacheControl === undefined ? {} : { CacheControl: put.cacheControl }),
+          ...(put.metadata === undefined ? {} : { Metadata: { ...put.metadata } }),
+          ...(conditional ? { IfNoneMatch: '*' } : {}),
+        };
+        return client.send(new PutObjectCommand(input), { abortSignal, requestTimeout: timeoutMs });
       };
       try {
-        await client.send(new PutObjectCommand(input), { abortSignal: signal, requestTimeout: timeoutMs });
+        await (Buffer.isBuffer(body) ? send(body, signal) : sendFile(body.file, signal, send));
         return 'created';
       } catch (error) {
         // Also the answer to our own second try, when the first was stored but its answer was lost.
         if (conditional && statusOf(error) === 412) return 'exists';
         throw error;
-      } finally {
-        stream?.destroy();
       }
     });
   }
