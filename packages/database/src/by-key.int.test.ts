@@ -30,6 +30,8 @@ test('A backlog is worked off by keys alone, also when the tables were empty whe
   const jobs = createJobs(database);
   const ledger = createJobLedger(database);
   const effects = createEffects(database);
+  // The server's own vacuum reads rows for the BRIN indexes, and they would count as ours.
+  for (const table of ['jobs', 'effects']) await database.query(`ALTER TABLE backhaul.${table} SET (autovacuum_enabled = false)`);
   await database.query('ANALYZE backhaul.jobs, backhaul.effects');
   const all = Array.from({ length: 3_000 }, () => newJob({ carrier: 'e200-x' }));
   for (let from = 0; from < all.length; from += 500) await jobs.record(all.slice(from, from + 500));
