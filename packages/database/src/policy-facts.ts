@@ -113,6 +113,8 @@ export function createPolicyFacts(
       h: each.chatId ?? '',
       g: each.chatMessageId ?? '',
       s: each.senderId,
+      // Else the answer would depend on who is asked about in the same statement.
+      v: each.category !== undefined,
     }));
     const { rows } = await database.query<PolicyFacts>(statement(kinds, tables), [JSON.stringify(asked), activeSessionMs]);
     if (rows.length !== requests.length) throw new Error(`the policy's facts have ${rows.length} rows for ${requests.length} questions`);
@@ -159,7 +161,7 @@ function statement(kinds: number, { messages: withMessages, sessionUserType }: C
   const sessions =
     sessionUserType === null
       ? 'OR $2::float8 < 0'
-      : `OR EXISTS (SELECT 1 FROM user_sessions us WHERE us.user_id = ${userIdAs(sessionUserType)} AND us.is_active
+      : `OR a.v AND EXISTS (SELECT 1 FROM user_sessions us WHERE us.user_id = ${userIdAs(sessionUserType)} AND us.is_active
           AND us.last_active_at > now() - $2::float8 * interval '1 millisecond')`;
   const withdrawn = `EXISTS (SELECT 1 FROM backhaul.withdrawals w WHERE w.user_id = a.u AND w.chat_id IN ('', a.h) AND w.chat_message_id IN ('', a.g)
         AND (w.chat_message_id <> '' OR j.received_at <= w.withdrawn_at) AND (w.reason <> 'logged_out' OR a.c = 'push'))`;
@@ -179,7 +181,7 @@ function statement(kinds: number, { messages: withMessages, sessionUserType }: C
       ${where(KIND.mute, muted, notMuted)},
       ${present} ${sessions} AS active,
       ${where(KIND.quietHours, quiet, `'[]'::json`)} AS "quietWindows"
-    FROM json_to_recordset($1::json) AS a(n int, m text, u text, c text, k text, h text, g text, s text)
+    FROM json_to_recordset($1::json) AS a(n int, m text, u text, c text, k text, h text, g text, s text, v bool)
     LEFT JOIN backhaul.jobs j ON j.message_id = a.m
     ${where(KIND.readMark, 'LEFT JOIN backhaul.read_marks r ON r.user_id = a.u AND r.chat_id = a.h', '')}
     ${where(KIND.mute, 'LEFT JOIN backhaul.chat_mutes c ON c.user_id = a.u AND c.chat_id = a.h', '')}

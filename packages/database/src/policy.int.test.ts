@@ -210,6 +210,20 @@ test('What is on record about somebody is noted by its kind, however much is wri
   expect(await kindsOf(busy)).toBe(Object.values(KIND).reduce<number>((all, kind) => all | kind, 0));
 });
 
+test('Sessions are asked about for those notifications only that have a category, whoever is asked about beside them', async () => {
+  const sessions = createPolicyFacts(world.database, { activeSessionMs: 60_000 });
+  const [userId, other] = [randomUUID(), randomUUID()];
+  await world.database.query('INSERT INTO user_sessions (user_id, last_active_at, is_active) VALUES ($1, now(), true)', [userId]);
+  for (const receivedAt of [undefined, new Date()]) {
+    const asked = [
+      request({ userId, receivedAt }),
+      request({ userId, receivedAt, category: 'message' }),
+      request({ userId: other, receivedAt, category: 'message' }),
+    ];
+    expect((await sessions(asked)).map(({ active }) => active)).toEqual([false, true, false]);
+  }
+});
+
 test('Both roads to the facts, the short one for those without any and the full one, come to the same answers', async () => {
   const withdrawals = createWithdrawals(world.database);
   const sessions = createPolicyFacts(world.database, { activeSessionMs: 60_000 });
