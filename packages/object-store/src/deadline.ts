@@ -24,7 +24,7 @@ export async function bounded<Result>(
       timer = arm(timeoutMs);
     });
   } catch (error) {
-    // The SDK reports both as a bare AbortError, which says nothing about who gave up.
+    // What was interrupted may report it as an error of its own, which says nothing about who gave up.
     if (inner.signal.aborted) throw inner.signal.reason;
     throw error;
   } finally {

@@ -6,10 +6,10 @@ export {
   type Deleted,
   type Fetched,
   type GetOptions,
-  type ListedObject,
   type ObjectHead,
   type ObjectStore,
   type ObjectStoreOptions,
   type OpenObject,
   type PutOptions,
 } from './object-store.ts';
+export type { ListedObject } from './s3-documents.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pause } from '@backhaul/runtime';
 import { expect, test } from 'vitest';
 import { AccessRefused, ObjectMissing, ObjectTooLarge, StoreUnavailable } from './failures.ts';
-import type { ListedObject } from './object-store.ts';
+import type { ListedObject } from './s3-documents.ts';
 import { refuse, startScriptedS3 } from './scripted-s3.ts';
 
 const jpeg = { contentType: 'image/jpeg' };

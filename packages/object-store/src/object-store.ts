@@ -1,25 +1,14 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { open, stat } from 'node:fs/promises';
-import { Readable } from 'node:stream';
-import {
-  DeleteObjectCommand,
-  DeleteObjectsCommand,
-  GetObjectCommand,
-  type GetObjectCommandOutput,
-  HeadBucketCommand,
-  HeadObjectCommand,
-  type HeadObjectCommandOutput,
-  ListObjectsV2Command,
-  PutObjectCommand,
-  type PutObjectCommandInput,
-  S3Client,
-} from '@aws-sdk/client-s3';
-import { pause } from '@backhaul/runtime';
-import { NodeHttpHandler } from '@smithy/node-http-handler';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type Addresses, createAddresses } from './addresses.ts';
 import { bounded } from './deadline.ts';
 import { AccessRefused, ObjectMissing, ObjectTooLarge, StoreUnavailable, classify, statusOf } from './failures.ts';
-import { sendFile } from './send-file.ts';
+import { putHeaders } from './put-headers.ts';
+import { LONGEST_PAUSE_MS } from './retry.ts';
+import { type ListedObject, deleteDocument, readDeleteResult, readListing } from './s3-documents.ts';
+import { type S3Request, createS3Connection, readHeaders } from './s3-request.ts';
+import { fitsXml } from './s3-xml.ts';
 import { type Keep, takeBody } from './take-body.ts';
 
 /** How the client is made. Times in milliseconds. */
@@ -28,7 +17,7 @@ export interface ObjectStoreOptions {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly bucket: string;
-  /** Another store than AWS. Switches to path-style addresses and to checksums only where S3 demands them. */
+  /** Another store than AWS. Switches to path-style addresses, and to checksums only where S3 demands them: not all stores know more. */
   readonly endpoint?: string | undefined;
   /** What `publicUrl` puts before the key; the bucket's own address if not given. */
   readonly publicBaseUrl?: string | undefined;
@@ -52,13 +41,6 @@ export interface ObjectHead {
   readonly cacheControl: string | undefined;
   readonly lastModified: Date | undefined;
   readonly metadata: Readonly<Record<string, string>>;
-}
-
-/** One row of a listing. */
-export interface ListedObject {
-  readonly key: string;
-  readonly sizeBytes: number;
-  readonly lastModified: Date;
 }
 
 /** Bytes to store: in memory, or a file that nobody changes meanwhile. */
@@ -152,30 +134,7 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
   const requestTimeoutMs = options.requestTimeoutMs ?? 10_000;
   const attempts = options.attempts ?? 3;
   const bytesPerMs = (options.slowestBytesPerSecond ?? 128 * 1024) / 1_000;
-  const client = new S3Client({
-    region: options.region,
-    credentials: { accessKeyId: options.accessKeyId, secretAccessKey: options.secretAccessKey },
-    maxAttempts: attempts,
-    // The SDK's default writes to the console past our logger; what matters is thrown.
-    logger: { debug: ignore, info: ignore, warn: ignore, error: ignore },
-    requestHandler: new NodeHttpHandler({
-      connectionTimeout: options.connectTimeoutMs ?? 3_000,
-      requestTimeout: requestTimeoutMs,
-      // Without it a breach of requestTimeout is only logged.
-      throwOnRequestTimeout: true,
-    }),
-    ...(options.endpoint === undefined
-      ? {}
-      : {
-          endpoint: options.endpoint,
-          forcePathStyle: true,
-          // Compatible stores of some age store the framing of the checksum trailer as part of the object.
-          requestChecksumCalculation: 'WHEN_REQUIRED',
-          responseChecksumValidation: 'WHEN_REQUIRED',
-        }),
-  });
-  /** All tries of a request without a long body: each may take its time, plus the SDK's pauses between them. */
-  const smallMs = requestTimeoutMs * attempts + 5_000;
+  const connection = createS3Connection({ ...options, attempts, connectTimeoutMs: options.connectTimeoutMs ?? 3_000 });
   const transferMs = (sizeBytes: number) => requestTimeoutMs + Math.ceil(sizeBytes / bytesPerMs);
 
   async function guarded<Result>(
@@ -192,20 +151,29 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
     }
   }
 
+  /** One request; all tries of it may take their time, and the pauses between them. */
+  async function send<Result>(
+    what: string,
+    request: Omit<S3Request, 'timeoutMs'> & { readonly timeoutMs?: number },
+    outer: AbortSignal | undefined,
+    take: (answer: IncomingMessage) => Result | Promise<Result>,
+  ): Promise<Result> {
+    const timeoutMs = request.timeoutMs ?? requestTimeoutMs;
+    return guarded(what, request.key ?? bucket, { timeoutMs: (timeoutMs + LONGEST_PAUSE_MS) * attempts, signal: outer }, (signal) =>
+      connection.send({ ...request, timeoutMs }, signal, take),
+    );
+  }
+
   /** @throws {ObjectMissing} no such key */
   async function openObject(key: string, outer: AbortSignal | undefined): Promise<OpenObject> {
-    const answer = await guarded(`get ${key}`, key, { timeoutMs: smallMs, signal: outer }, (signal) =>
-      client.send(new GetObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }),
-    );
-    const body = answer.Body;
-    if (!(body instanceof Readable)) throw new StoreUnavailable(`get ${key}`, new Error('the answer had no body'));
+    const body = await send(`get ${key}`, { method: 'GET', key }, outer, (answer) => answer);
     // Cut off before anybody reads it, it would end the process; whoever reads it then is told.
     body.on('error', ignore);
-    const receiveWith = (get: GetOptions, keep: Keep) =>
-      receive(key, body, { declaredBytes: answer.ContentLength, contentType: answer.ContentType }, get, keep);
+    const sizeBytes = sizeOf(body.headers);
+    const receiveWith = (get: GetOptions, keep: Keep) => receive(key, body, { declaredBytes: sizeBytes, contentType: body.headers['content-type'] }, get, keep);
     return {
-      ...propertiesOf(key, answer),
-      sizeBytes: answer.ContentLength,
+      ...propertiesOf(key, body.headers),
+      sizeBytes,
       async read(get) {
         const all: Buffer[] = [];
         const fetched = await receiveWith(get, async (chunks) => void all.push(...chunks));
@@ -226,7 +194,7 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
   /** Takes a body within its limits of size and time. */
   async function receive(
     key: string,
-    body: Readable,
+    body: IncomingMessage,
     { declaredBytes, contentType }: { declaredBytes: number | undefined; contentType: string | undefined },
     { maxBytes, signal: outer }: GetOptions,
     keep: Keep,
@@ -240,31 +208,32 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
     });
   }
 
-  async function putOnce(key: string, body: Body, sizeBytes: number, put: PutOptions, conditional: boolean): Promise<'created' | 'exists'> {
-    const timeoutMs = transferMs(sizeBytes);
-    return guarded(`put ${key}`, key, { timeoutMs: Buffer.isBuffer(body) ? timeoutMs * attempts + 5_000 : timeoutMs, signal: put.signal }, async (signal) => {
-      const send = (bytes: Buffer | Readable, abortSignal: AbortSignal) => {
-        const input: PutObjectCommandInput = {
-          Bucket: bucket,
-          Key: key,
-          Body: bytes,
-          ContentLength: sizeBytes,
-          ContentType: put.contentType,
-          ...(put.cacheControl === undefined ? {} : { CacheControl: put.cacheControl }),
-          ...(put.metadata === undefined ? {} : { Metadata: { ...put.metadata } }),
-          ...(conditional ? { IfNoneMatch: '*' } : {}),
-        };
-        return client.send(new PutObjectCommand(input), { abortSignal, requestTimeout: timeoutMs });
-      };
+  async function putWith(key: string, body: Body, sizeBytes: number, put: PutOptions, conditional: boolean): Promise<'created' | 'exists'> {
+    const checksumOf = Buffer.isBuffer(body) && options.endpoint === undefined ? body : undefined;
+    const headers = putHeaders({ ...put, conditional, checksumOf });
+    const content = Buffer.isBuffer(body) ? body : { file: body.file, sizeBytes };
+    try {
+      await send(`put ${key}`, { method: 'PUT', key, headers, body: content, timeoutMs: transferMs(sizeBytes) }, put.signal, readHeaders);
+      return 'created';
+    } catch (error) {
+      // Also the answer to our own second try, when the first was stored but its answer was lost.
+      if (conditional && error instanceof AccessRefused && statusOf(error.cause) === 412) return 'exists';
+      throw error;
+    }
+  }
+
+  /** What is left of the keys, each by a request of its own. */
+  async function deleteEach(keys: readonly string[], outer: AbortSignal | undefined): Promise<Deleted['failed']> {
+    const failed: { key: string; code: string; message: string }[] = [];
+    for (const key of keys) {
       try {
-        await (Buffer.isBuffer(body) ? send(body, signal) : sendFile(body.file, signal, send));
-        return 'created';
+        await send(`delete ${key}`, { method: 'DELETE', key }, outer, readHeaders);
       } catch (error) {
-        // Also the answer to our own second try, when the first was stored but its answer was lost.
-        if (conditional && statusOf(error) === 412) return 'exists';
-        throw error;
+        if (!(error instanceof AccessRefused)) throw error;
+        failed.push({ key, code: error.code, message: error.message });
       }
-    });
+    }
+    return failed;
   }
 
   const store: ObjectStore = {
@@ -272,10 +241,8 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
     ...createAddresses(options),
     async head(key, { signal: outer } = {}) {
       try {
-        const answer = await guarded(`head ${key}`, key, { timeoutMs: smallMs, signal: outer }, (signal) =>
-          client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }),
-        );
-        return { ...propertiesOf(key, answer), sizeBytes: answer.ContentLength ?? 0 };
+        const headers = await send(`head ${key}`, { method: 'HEAD', key }, outer, readHeaders);
+        return { ...propertiesOf(key, headers), sizeBytes: sizeOf(headers) ?? 0 };
       } catch (error) {
         if (error instanceof ObjectMissing) return undefined;
         throw error;
@@ -299,64 +266,50 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
     },
     async put(key, body, put) {
       const sizeBytes = Buffer.isBuffer(body) ? body.length : (await stat(body.file)).size;
-      let conditional = put.ifNoneMatch ?? false;
-      for (let attempt = 1; ; attempt += 1) {
-        try {
-          return await putOnce(key, body, sizeBytes, put, conditional);
-        } catch (error) {
-          if (conditional && error instanceof Error && statusOf(error.cause) === 501) {
-            // A compatible store that does not know If-None-Match: the keys are deterministic, so overwriting is right too.
-            conditional = false;
-            continue;
-          }
-          // The SDK cannot send a stream a second time, and does not repeat a 409 (another writer of this key is at it).
-          const again = error instanceof StoreUnavailable && (!Buffer.isBuffer(body) || statusOf(error.cause) === 409);
-          if (!again || attempt >= attempts) throw error;
-          await pause(200 * 2 ** attempt, put.signal);
-        }
+      const conditional = put.ifNoneMatch ?? false;
+      try {
+        return await putWith(key, body, sizeBytes, put, conditional);
+      } catch (error) {
+        if (!conditional || !(error instanceof StoreUnavailable) || statusOf(error.cause) !== 501) throw error;
+        // A compatible store that does not know If-None-Match: the keys are deterministic, so overwriting is right too.
+        return await putWith(key, body, sizeBytes, put, false);
       }
     },
     async *list(prefix, { startAfter, pageSize = 1_000, signal: outer } = {}) {
       let token: string | undefined;
       do {
-        const page = await guarded(`list ${prefix}`, prefix, { timeoutMs: smallMs, signal: outer }, (signal) =>
-          client.send(
-            new ListObjectsV2Command({
-              Bucket: bucket,
-              Prefix: prefix,
-              MaxKeys: pageSize,
-              ...(token === undefined ? {} : { ContinuationToken: token }),
-              ...(startAfter === undefined || token !== undefined ? {} : { StartAfter: startAfter }),
-            }),
-            { abortSignal: signal },
-          ),
-        );
-        for (const { Key: key, Size: sizeBytes = 0, LastModified: lastModified } of page.Contents ?? []) {
-          if (key !== undefined && lastModified !== undefined) yield { key, sizeBytes, lastModified };
-        }
-        token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+        const query = {
+          'list-type': '2',
+          'encoding-type': 'url',
+          prefix,
+          'max-keys': String(pageSize),
+          ...(token === undefined ? {} : { 'continuation-token': token }),
+          ...(startAfter === undefined || token !== undefined ? {} : { 'start-after': startAfter }),
+        };
+        const page = await send(`list ${prefix}`, { method: 'GET', query }, outer, readListing);
+        yield* page.objects;
+        token = page.nextToken;
       } while (token !== undefined);
     },
     async deleteMany(keys, { signal: outer } = {}) {
-      const failed: { key: string; code: string; message: string }[] = [];
-      for (let start = 0; start < keys.length; start += DELETE_BATCH) {
-        const batch = keys.slice(start, start + DELETE_BATCH);
-        const answer = await guarded('delete objects', bucket, { timeoutMs: smallMs, signal: outer }, (signal) =>
-          client.send(new DeleteObjectsCommand({ Bucket: bucket, Delete: { Quiet: true, Objects: batch.map((key) => ({ Key: key })) } }), {
-            abortSignal: signal,
-          }),
-        );
-        for (const { Key: key = '', Code: code = 'Unknown', Message: message = '' } of answer.Errors ?? []) {
-          if (code !== 'NoSuchKey') failed.push({ key, code, message });
-        }
+      const failed = [
+        ...(await deleteEach(
+          keys.filter((key) => !fitsXml(key)),
+          outer,
+        )),
+      ];
+      const named = keys.filter(fitsXml);
+      for (let start = 0; start < named.length; start += DELETE_BATCH) {
+        const body = deleteDocument(named.slice(start, start + DELETE_BATCH));
+        const headers = { 'content-type': 'application/xml', 'content-md5': createHash('md5').update(body).digest('base64') };
+        const left = await send('delete objects', { method: 'POST', query: { delete: '' }, headers, body }, outer, readDeleteResult);
+        failed.push(...left.filter(({ code }) => code !== 'NoSuchKey'));
       }
       return { deleted: keys.length - failed.length, failed };
     },
     async ping() {
       try {
-        await guarded('reach the bucket', bucket, { timeoutMs: smallMs }, (signal) =>
-          client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal: signal }),
-        );
+        await send('reach the bucket', { method: 'HEAD' }, undefined, readHeaders);
       } catch (error) {
         if (error instanceof ObjectMissing) throw new AccessRefused('reach the bucket', new Error(`there is no bucket ${bucket}`));
         throw error;
@@ -373,27 +326,35 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
         if (!body.equals(sent)) throw new StoreUnavailable('round trip', new Error(`${sent.length} bytes were stored but other bytes came back`));
         second = await store.put(key, sent, { contentType: 'text/plain', ifNoneMatch: true });
       } finally {
-        await guarded(`delete ${key}`, key, { timeoutMs: smallMs }, (signal) =>
-          client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal }),
-        );
+        await send(`delete ${key}`, { method: 'DELETE', key }, undefined, readHeaders);
       }
       return { key, durationMs: Math.round(performance.now() - startedAt), conditionalPut: second === 'exists' };
     },
     async close() {
-      client.destroy();
+      connection.close();
     },
   };
   return store;
 }
 
 /** What a HEAD and a GET tell alike, but for the size. */
-function propertiesOf(key: string, answer: HeadObjectCommandOutput | GetObjectCommandOutput): Omit<ObjectHead, 'sizeBytes'> {
+function propertiesOf(key: string, headers: IncomingHttpHeaders): Omit<ObjectHead, 'sizeBytes'> {
+  const lastModified = new Date(headers['last-modified'] ?? Number.NaN);
   return {
     key,
-    etag: answer.ETag,
-    contentType: answer.ContentType,
-    cacheControl: answer.CacheControl,
-    lastModified: answer.LastModified,
-    metadata: answer.Metadata ?? {},
+    etag: headers.etag,
+    contentType: headers['content-type'],
+    cacheControl: headers['cache-control'],
+    lastModified: Number.isNaN(lastModified.getTime()) ? undefined : lastModified,
+    metadata: Object.fromEntries(
+      Object.entries(headers).flatMap(([name, value]) => (name.startsWith(META) && typeof value === 'string' ? [[name.slice(META.length), value]] : [])),
+    ),
   };
+}
+
+const META = 'x-amz-meta-';
+
+function sizeOf(headers: IncomingHttpHeaders): number | undefined {
+  const length = headers['content-length'];
+  return length === undefined ? undefined : Number(length);
 }

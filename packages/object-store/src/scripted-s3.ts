@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type ObjectStore, type ObjectStoreOptions, createObjectStore } from './object-store.ts';
+import { escapeXml } from './s3-xml.ts';
+import { signatureProblem } from './verify-signature.ts';
 
 /** What a test wants to do to one request; true says that it has answered, or never will. */
 export type Script = (request: IncomingMessage, response: ServerResponse) => boolean | Promise<boolean>;
 
-/** A bucket in memory behind real HTTP, for the faults that a well-behaved store does not make. */
+/** A bucket in memory behind real HTTP, for the faults that a well-behaved store does not make. It checks every signature. */
 export interface ScriptedS3 extends AsyncDisposable {
   readonly objects: Map<string, Buffer>;
   readonly requests: string[];
@@ -26,21 +28,30 @@ export async function startScriptedS3(): Promise<ScriptedS3> {
     void answer(request, response).catch(() => response.destroy());
   });
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
-    const key = decodeURIComponent(pathname.slice('/pictures/'.length));
-    requests.push(`${request.method} ${key}`);
+    const { method = '', url = '', headers } = request;
+    // Not by URL, which would resolve ".." in a key.
+    const [path = '', query] = url.split(/\?(.*)/s);
+    const searchParams = new URLSearchParams(query);
+    const key = decodeURIComponent(path.slice('/pictures/'.length));
+    requests.push(`${method} ${key}`);
+    const problem = signatureProblem({ method, url, headers }, 'secret');
+    if (problem !== undefined) return refuse(response, 403, 'SignatureDoesNotMatch', problem);
     if (fault.script !== undefined && (await fault.script(request, response))) return;
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
-    if (request.method === 'PUT') {
-      if (request.headers['if-none-match'] === '*' && objects.has(key)) return refuse(response, 412, 'PreconditionFailed');
+    const signedSha256 = headers['x-amz-content-sha256'];
+    if (signedSha256 !== 'UNSIGNED-PAYLOAD' && signedSha256 !== createHash('sha256').update(body).digest('hex')) {
+      return refuse(response, 400, 'XAmzContentSHA256Mismatch');
+    }
+    if (method === 'PUT') {
+      if (headers['if-none-match'] === '*' && objects.has(key)) return refuse(response, 412, 'PreconditionFailed');
       objects.set(key, body);
       response.end();
-    } else if (request.method === 'POST' && searchParams.has('delete')) {
-      for (const match of body.toString().matchAll(/<Key>(.*?)<\/Key>/g)) objects.delete(match[1] ?? '');
+    } else if (method === 'POST' && searchParams.has('delete')) {
+      for (const match of body.toString().matchAll(/<Key>(.*?)<\/Key>/gs)) objects.delete(unescapeXml(match[1] ?? ''));
       response.end('<DeleteResult/>');
-    } else if (request.method === 'DELETE') {
+    } else if (method === 'DELETE') {
       objects.delete(key);
       response.writeHead(204).end();
     } else if (searchParams.has('list-type')) {
@@ -50,9 +61,10 @@ export async function startScriptedS3(): Promise<ScriptedS3> {
       const keys = [...objects.keys()].filter((candidate) => candidate.startsWith(prefix) && candidate > after).toSorted();
       const page = keys.slice(0, limit);
       const rows = page.map(
-        (name) => `<Contents><Key>${name}</Key><Size>${objects.get(name)?.length}</Size><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>`,
+        (name) =>
+          `<Contents><Key>${escapeXml(name)}</Key><Size>${objects.get(name)?.length}</Size><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>`,
       );
-      const more = keys.length > limit ? `<IsTruncated>true</IsTruncated><NextContinuationToken>${page.at(-1)}</NextContinuationToken>` : '';
+      const more = keys.length > limit ? `<IsTruncated>true</IsTruncated><NextContinuationToken>${escapeXml(page.at(-1) ?? '')}</NextContinuationToken>` : '';
       response.end(`<ListBucketResult>${more}${rows.join('')}</ListBucketResult>`);
     } else if (key === '') {
       response.end();
@@ -61,7 +73,7 @@ export async function startScriptedS3(): Promise<ScriptedS3> {
       if (object === undefined) return refuse(response, 404, 'NoSuchKey');
       const etag = `"${createHash('md5').update(object).digest('hex')}"`;
       response.writeHead(200, { etag, 'content-length': object.length, 'content-type': 'image/jpeg' });
-      response.end(request.method === 'HEAD' ? undefined : object);
+      response.end(method === 'HEAD' ? undefined : object);
     }
   }
   let openSockets = 0;
@@ -104,7 +116,11 @@ export async function startScriptedS3(): Promise<ScriptedS3> {
 }
 
 /** Answers with one of S3's XML errors. */
-export function refuse(response: ServerResponse, status: number, code: string): void {
-  response.writeHead(status, { 'content-type': 'application/xml' });
-  response.end(`<Error><Code>${code}</Code><Message>scripted</Message></Error>`);
+export function refuse(response: ServerResponse, status: number, code: string, message = 'scripted', headers: Record<string, string> = {}): void {
+  response.writeHead(status, { 'content-type': 'application/xml', ...headers });
+  response.end(`<Error><Code>${code}</Code><Message>${escapeXml(message)}</Message></Error>`);
+}
+
+function unescapeXml(text: string): string {
+  return text.replaceAll(/&#(\d+);/g, (_whole, code) => String.fromCodePoint(Number(code)));
 }

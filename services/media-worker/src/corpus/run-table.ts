@@ -10,7 +10,7 @@ const CONCURRENCY = 2;
 
 /**
  * What the worker itself may hold in memory while it works on the table: Node
- * with vitest and the AWS SDK takes 250 MB; each of two jobs at most 64 million
+ * with vitest takes less than 250 MB; each of two jobs at most 64 million
  * decoded pixels, which are 256 MB, and some copies of 2048 pixels.
  */
 const MEMORY_BYTES = 1_000 * 1024 ** 2;
@@ -18,7 +18,7 @@ const MEMORY_BYTES = 1_000 * 1024 ** 2;
 /** Libraries open some files when they are first used (libuv's event file, libvips' and OpenSSL's random numbers), and keep them. */
 const FIRST_USE_DESCRIPTORS = 3;
 
-/** The AWS SDK keeps up to 50 connections to the store, the pools of Postgres two for each job: a leak of one per file exceeds that many times. */
+/** The client of the object store keeps up to 50 connections to the store, the pools of Postgres two for each job: a leak of one per file exceeds that many times. */
 const POOLED_SOCKETS = 50 + 2 * CONCURRENCY;
 
 /** Declares one test for each row, and one that nothing is left afterwards. `env` names the servers. */

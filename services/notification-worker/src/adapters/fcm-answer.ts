@@ -1,6 +1,6 @@
 import type { Delivery } from '@backhaul/jobs/notification';
+import { retryAfterMs } from '@backhaul/runtime';
 import type { Sighting } from './fcm-agent.ts';
-import { retryAfterMs } from './retry-after.ts';
 
 /**
  * What an error of firebase-admin means, together with what was seen on the wire.

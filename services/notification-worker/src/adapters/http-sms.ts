@@ -1,6 +1,6 @@
 import type { Delivery, SmsList, SmsSender, WhatsAppSender } from '@backhaul/jobs/notification';
+import { retryAfterMs } from '@backhaul/runtime';
 import { type Answer, requestOnce } from './request-once.ts';
-import { retryAfterMs } from './retry-after.ts';
 import { readSmsList } from './sms-list.ts';
 
 /** How text messages reach a provider that speaks Twilio's API. */

@@ -1,7 +1,7 @@
 import { type Delivery, type MailMessage, type Mailer, parseAddress } from '@backhaul/jobs/notification';
+import { retryAfterMs } from '@backhaul/runtime';
 import { z } from 'zod';
 import { type Answer, requestOnce } from './request-once.ts';
-import { retryAfterMs } from './retry-after.ts';
 
 /** How mail reaches Resend, or another server that speaks its API. */
 export interface ResendOptions {
