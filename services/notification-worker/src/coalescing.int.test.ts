@@ -185,6 +185,24 @@ test('each device of an event of its own has its own summary, and every device o
   expect(ends.map(({ reason, result }) => String(reason ?? result?.['rule'])).toSorted()).toEqual(['coalesced', 'coalesced_summary']);
 });
 
+test('each device of a user is told in its own language, and in that of the event where it has none that there are texts for', async () => {
+  const userId = randomUUID();
+  const locales = { english: 'en-GB', german: 'de-AT', french: 'fr', silent: undefined };
+  const tokens = createDeviceTokens(database);
+  for (const [name, locale] of Object.entries(locales)) await tokens.register({ userId, token: `${name}:${userId}`, platform: 'ios', locale });
+  await push(userId);
+  await servers.fakes.reset();
+  await Promise.all([1, 2].map(() => push(userId, { locale: 'es' })));
+  const told = (await shown()).map(({ token, notification }) => [token.split(':')[0], notification.body]);
+  expect(Object.fromEntries(told)).toEqual({
+    english: '2 new messages in Family',
+    german: '2 neue Nachrichten in Family',
+    french: '2 mensajes nuevos en Family',
+    silent: '2 mensajes nuevos en Family',
+  });
+  expect(told).toHaveLength(4);
+});
+
 test('of fifty messages at odd moments each is announced once, by itself or in one summary, and none after the longest wait', async () => {
   const userId = randomUUID();
   const ends = await Promise.all(

@@ -35,7 +35,8 @@ export function createPgPushDevices(options: { tokens: DeviceTokens; policy: Tok
 
   return {
     async ofUsers(userIds) {
-      return (await tokens.ofUsers(userIds)).map(({ token, userId, suspectMessageId }) => ({ token, userId, suspectMessageId }));
+      const rows = await tokens.ofUsers(userIds);
+      return rows.map(({ token, userId, locale, suspectMessageId }) => ({ token, userId, locale: locale ?? undefined, suspectMessageId }));
     },
     async heard(answers) {
       const now = performance.now();

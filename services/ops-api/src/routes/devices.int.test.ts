@@ -45,6 +45,15 @@ test('A device is registered, shown without its token, and removed', async () =>
   expect(await ask('GET', '/v1/users/ann/devices')).toMatchObject({ body: { devices: [] } });
 });
 
+test.each([
+  ['de-AT', 'de-AT'],
+  ['es_mx', 'es-MX'],
+  ['zh-hans-cn', 'zh-Hans-CN'],
+  ['ar-u-nu-latn', 'ar-u-nu-latn'],
+])('The language %s is kept as the tag %s', async (locale, kept) => {
+  expect(await ask('PUT', '/v1/devices', { ...device, locale })).toMatchObject({ status: 200, body: { locale: kept } });
+});
+
 test('A device that somebody else signs in to is theirs alone', async () => {
   await ask('PUT', '/v1/devices', device);
   await ask('PUT', '/v1/devices', { ...device, userId: 'bob' });
@@ -80,6 +89,9 @@ test.each([
   ['a token that is too long', { ...device, token: 'x'.repeat(4_097) }, 'token:'],
   ['a token with a NUL', { ...device, token: 'a\0b' }, 'token: must not have a NUL character'],
   ['another platform', { ...device, platform: 'symbian' }, 'platform: expected android, ios, web'],
+  ['a language by its name', { ...device, locale: 'German (Austria)' }, 'locale: expected a language tag'],
+  ['a language with a NUL', { ...device, locale: 'de\0' }, 'locale: expected a language tag'],
+  ['an empty language', { ...device, locale: '' }, 'locale:'],
   ['an unknown field', { ...device, color: 'red' }, 'color: there is no such parameter'],
   ['a list', [device], 'object'],
   ['no JSON', '{', 'expected a JSON object'],

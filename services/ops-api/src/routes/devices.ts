@@ -15,7 +15,7 @@ const registration = z.strictObject({
   userId,
   platform: z.enum(PLATFORMS, { error: `expected ${PLATFORMS.join(', ')}` }),
   /** The language tag of the app, such as es-MX. */
-  locale: z.string().min(1).max(100).refine(storable).optional(),
+  locale: z.string().min(1).max(100).transform(languageTag).optional(),
   appVersion: z.string().min(1).max(100).refine(storable).optional(),
   /** The session in which the app runs: when it ends, its devices can be removed by it. */
   sessionId: z.string().min(1).max(200).refine(storable).optional(),
@@ -62,6 +62,16 @@ export function deviceRoutes({ devices, authorized }: DeviceRoutesOptions): Rout
 /** Whoever has a token and a key of the project can push to the device: its ends are enough to tell two apart. */
 function shown({ token: whole, suspectMessageId: _, ...device }: DeviceRow) {
   return { token: whole.length < 20 ? '…' : `${whole.slice(0, 4)}…${whole.slice(-4)}`, ...device };
+}
+
+/** The tag as BCP 47 writes it. Android's own way of writing it (es_MX) is taken as well: an app that cannot register stays silent. */
+function languageTag(value: string, context: z.RefinementCtx): string {
+  try {
+    return new Intl.Locale(value.replaceAll('_', '-')).toString();
+  } catch {
+    context.addIssue('expected a language tag (BCP 47) such as es-MX');
+    return z.NEVER;
+  }
 }
 
 /** Postgres text cannot hold it. */

@@ -38,8 +38,8 @@ interface Questions {
 export interface Judge {
   /** Asked at the moment of sending. An outcome means that it is not sent; a wait is thrown as PolicyWait. */
   ask(userId: string): Promise<Outcome | Allowed>;
-  /** What it says instead, if it stands for other messages as well. Does not throw. */
-  wording(userId: string): Promise<Wording | undefined>;
+  /** What it says instead, if it stands for other messages as well; on a device of theirs, by what is known of that. Does not throw. */
+  wording(userId: string, device?: { readonly locale?: string | undefined }): Promise<Wording | undefined>;
 }
 
 /** Judges a notification for each of its users. The answers are kept: a user with several devices is asked about, and counted, once. */
@@ -113,11 +113,12 @@ export function judge(context: JobContext<NotificationPorts>, questions: Questio
       }
       return known;
     },
-    async wording(userId) {
+    async wording(userId, device) {
       if (settings === undefined) return undefined;
       // A send that is repeated after a crash was asked about by an earlier run: it says what that said, or what the event says if that cannot be read.
       const count = counts.get(userId) ?? (await policy.coalescing.find(keyOf(userId), messageId).catch(() => undefined))?.count ?? 1;
-      return count > 1 ? summaryWording({ chat: notification.chatName ?? notification.title, count, locale: notification.locale }) : undefined;
+      if (count === 1) return undefined;
+      return summaryWording({ chat: notification.chatName ?? notification.title, count, deviceLocale: device?.locale, locale: notification.locale });
     },
   };
 }

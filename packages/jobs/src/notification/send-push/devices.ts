@@ -2,6 +2,8 @@
 export interface PushDevice {
   readonly token: string;
   readonly userId: string;
+  /** The language tag that the app gave when it was registered. */
+  readonly locale?: string | undefined;
   /** Set while the token is on probation, because the provider called it gone: the message that it said so of last. */
   readonly suspectMessageId: string | null;
 }

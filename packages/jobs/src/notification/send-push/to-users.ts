@@ -79,7 +79,7 @@ async function sendPages(payload: PushPayload, context: JobContext<NotificationP
           rule = answer.rule;
           return undefined;
         },
-        send: async (signal, again) => message.send(signal, again, await judged.wording(device.userId)),
+        send: async (signal, again) => message.send(signal, again, await judged.wording(device.userId, device)),
       });
       if (!('status' in delivered)) return { end: 'sent', alreadySent: delivered.alreadySent, rule };
       return { end: 'suppressed', rule: delivered.status === 'skipped' ? delivered.reason : delivered.status };

@@ -30,7 +30,7 @@ const MAX_FORMATTERS = 5_000;
  * known zone are given in UTC, and every time names its zone.
  */
 export function readerOf(locale: string | undefined, timeZone: string | undefined): Reader {
-  const tag = knownLocale(locale);
+  const tag = knownLocale(locale) ?? 'en';
   const language = tag.slice(0, 2) as keyof typeof catalogs;
   const zone = knownTimeZone(timeZone);
   const formats = formatsOf(zone);
@@ -51,15 +51,15 @@ export function readerOf(locale: string | undefined, timeZone: string | undefine
   };
 }
 
-/** The canonical tag if its language has a catalog, else `en`. */
-function knownLocale(locale: string | undefined): string {
-  if (locale === undefined) return 'en';
+/** The canonical tag if its language has a catalog. */
+export function knownLocale(locale: string | undefined): string | undefined {
+  if (locale === undefined) return undefined;
   try {
     // Phones write es_MX.
     const { baseName, language } = new Intl.Locale(locale.replaceAll('_', '-'));
-    return Object.hasOwn(catalogs, language) ? baseName : 'en';
+    return Object.hasOwn(catalogs, language) ? baseName : undefined;
   } catch {
-    return 'en';
+    return undefined;
   }
 }
 
