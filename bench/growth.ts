@@ -125,6 +125,7 @@ try {
             firstStartedAt: new Date(),
           }),
         startCarried: () => Promise.reject(new Error('nothing is carried here')),
+        leaveCarrier: () => Promise.reject(new Error('nothing is carried here')),
         finish: written,
         retry: written,
         postpone: written,

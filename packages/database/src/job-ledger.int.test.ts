@@ -171,6 +171,20 @@ describe('The runs of an envelope', () => {
     expect(new Set((await ledger.startCarried(ids, 'e5-x', 'w')).jobs.keys())).toEqual(new Set([d]));
   });
 
+  test('leave it one by one: those that were still open are not opened with it any more, and are closed by the run that they are in', async () => {
+    const ids = await carried(3);
+    const [a = '', b = '', c = ''] = ids;
+    const other = await carried(2);
+    const { closings } = await ledger.startCarried(ids, 'e3-x', 'host:1');
+    await closings.finish(b, 1, { status: 'done', result: {} });
+    await ledger.leaveCarrier([a, b, ...other, 'nobody'], 'e3-x');
+    expect([...(await ledger.startCarried(ids, 'e3-x', 'w')).jobs.keys()]).toEqual([c]);
+    expect((await ledger.startCarried(other, 'e2-x', 'w')).jobs.size).toBe(2);
+    expect(await jobs.find(b)).toMatchObject({ carrier: 'e3-x', status: 'done' });
+    expect(await closings.finish(a, 1, { status: 'done', result: {} })).toBe(true);
+    expect((await jobs.find(a))?.history.map(({ event }) => event)).toEqual(['started', 'finished']);
+  });
+
   test('that end in one statement keep a history each, and only those that were still open are told that they were closed', async () => {
     const ids = await carried(6);
     const [a = '', b = '', c = ''] = ids;

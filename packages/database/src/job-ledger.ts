@@ -45,6 +45,8 @@ export interface JobLedger extends RunClosings {
    * `closings`; what is closed in one turn of the event loop shares a statement.
    */
   startCarried(messageIds: readonly string[], carrier: string, worker: string): Promise<{ jobs: ReadonlyMap<string, StartedJob>; closings: RunClosings }>;
+  /** These jobs, of those that this Bull job carries, are not carried any more: a later run of it leaves them out. */
+  leaveCarrier(messageIds: readonly string[], carrier: string): Promise<void>;
 }
 
 /** Runs that are closed in one statement at most. */
@@ -106,6 +108,13 @@ export function createJobLedger(database: Database): JobLedger {
         ]),
       );
       return { jobs, closings: closings({ at: startedAt, worker }) };
+    },
+    async leaveCarrier(messageIds, carrier) {
+      await database.query(
+        `UPDATE backhaul.jobs SET carrier = NULL, updated_at = now()
+         FROM unnest($1::text[]) AS leaving(id) WHERE ${ofFew('leaving.id')} AND message_id = leaving.id AND ${IS_OPEN} AND carrier = $2`,
+        [textColumn(messageIds), carrier],
+      );
     },
     ...closings(),
   };

@@ -7,6 +7,8 @@ export interface JobLedger extends RunClosings {
   start(messageId: string, worker: string): Promise<LedgerStart>;
   /** Opens many runs with one read: those of the messages that are open and that this Bull job carries. They are closed through `closings`. */
   startCarried(messageIds: readonly string[], carrier: string, worker: string): Promise<{ jobs: ReadonlyMap<string, StartedRun>; closings: RunClosings }>;
+  /** These jobs, of those that this Bull job carries, are not carried any more: a later run of it leaves them out. */
+  leaveCarrier(messageIds: readonly string[], carrier: string): Promise<void>;
 }
 
 /** How runs are closed. Each answers false when another run has taken over. */

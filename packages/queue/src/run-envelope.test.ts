@@ -1,10 +1,10 @@
-import { type Logger, silentLogger } from '@backhaul/runtime';
+import { type Logger, pause, silentLogger } from '@backhaul/runtime';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { type JobDefinition, type JobHandler, defineJob, defineQueue } from './define-job.ts';
 import { PermanentFailure, RetryLater, done, skipped } from './outcome.ts';
-import { runEnvelope } from './run-envelope.ts';
+import { type EnvelopeRun, runEnvelope } from './run-envelope.ts';
 import { RunAborted, runJob, runOpened } from './run-job.ts';
 import { memoryLedger } from './test-ledger.ts';
 
@@ -13,18 +13,19 @@ const job = defineJob({
   queue: defineQueue({ name: 'test', concurrency: 1, maxStalls: 1 }),
   payload: z.object({ n: z.number() }),
   priority: 1,
-  timeoutMs: 1_000,
+  timeoutMs: 5_000,
   retry: { attempts: 3, firstDelayMs: 5_000 },
 });
 
 /** What a try of a message's job does. */
-type Try = 'done' | 'skipped' | 'later' | 'fails' | 'permanent' | 'hangs' | 'handed_back';
+type Try = 'done' | 'slow' | 'skipped' | 'later' | 'fails' | 'permanent' | 'hangs' | 'handed_back';
 /** What must have become of a job whose tries were these, done for good after the last of them. */
 function expected(tries: readonly Try[]): { status: string; runs: number } {
   let failures = 0;
   for (const [index, each] of tries.entries()) {
     const runs = index + 1;
-    if (each === 'done' || each === 'skipped') return { status: each, runs };
+    if (each === 'done' || each === 'slow') return { status: 'done', runs };
+    if (each === 'skipped') return { status: 'skipped', runs };
     if (each === 'permanent') return { status: 'dead', runs };
     if (each === 'fails' || each === 'hangs') failures += 1;
     if (failures === job.retry.attempts) return { status: 'dead', runs };
@@ -32,8 +33,8 @@ function expected(tries: readonly Try[]): { status: string; runs: number } {
   return { status: 'done', runs: tries.length + 1 };
 }
 
-/** Redis in memory: an envelope and the Bull jobs that leave it, worked off until nothing is left. */
-async function workOff(scripts: readonly (readonly Try[])[], size: number, recordAway: number): Promise<Map<string, number>> {
+/** Redis in memory: envelopes and the Bull jobs that leave them, worked off until nothing is left. `stuck`: so many Bull jobs cannot be taken back. */
+async function workOff(scripts: readonly (readonly Try[])[], size: number, recordAway: number, stuck: number): Promise<Map<string, number>> {
   const ledger = memoryLedger();
   const runs = new Map<string, number>();
   const running = new Set<string>();
@@ -52,6 +53,9 @@ async function workOff(scripts: readonly (readonly Try[])[], size: number, recor
       await Promise.resolve();
       switch (each) {
         case 'done':
+          return done({ n });
+        case 'slow':
+          await pause(3_000);
           return done({ n });
         case 'skipped':
           return skipped('nothing_to_do');
@@ -78,29 +82,88 @@ async function workOff(scripts: readonly (readonly Try[])[], size: number, recor
     stops.set(messageId, end);
     return { messageId, jobs, ports: null, log, end, progress: () => undefined };
   };
-  const alone: string[] = [];
+  const alone = new BullJobs(stuck);
   for (let index = 0; index * size < scripts.length; index += 1) {
     const messageIds = scripts.map((_tries, n) => `m${n}`).slice(index * size, (index + 1) * size);
+    const runOne: EnvelopeRun['runOne'] = (messageId, opened, closings) => runOpened(shared(messageId), closings, opened);
     for (let againInMs: number | undefined = 0; againInMs !== undefined;)
-      againInMs = await runEnvelope({
-        id: `e${index}`,
-        messageIds,
-        worker: 'w',
-        ledger,
-        log,
-        runOne: (messageId, opened, closings) => runOpened(shared(messageId), closings, opened),
-        addAlone: (messageId) => Promise.resolve(void alone.push(messageId)),
-      });
+      againInMs = await runEnvelope({ ...alone.envelope, id: `e${index}`, messageIds, worker: 'w', ledger, log, runOne });
   }
-  for (let messageId = alone.shift(); messageId !== undefined; messageId = alone.shift()) {
+  for (let messageId = await alone.next(); messageId !== undefined; messageId = await alone.next()) {
     const result = await runJob({ ...shared(messageId), worker: 'w', ledger });
-    if (result.status === 'again') alone.push(messageId);
+    if (result.status === 'again') await alone.envelope.addAlone(messageId, job.name, result.delayMs);
   }
   scripts.forEach((tries, n) => {
     const messageId = `m${n}`;
     expect({ status: ledger.of(messageId).status, runs: runs.get(messageId) }, `${messageId}: ${tries.join(', ')}`).toEqual(expected(tries));
   });
   return runs;
+}
+
+/** The Bull jobs of single messages, by when they are due. An id that is there is not added again. */
+class BullJobs {
+  readonly dueAt = new Map<string, number>();
+  readonly #left = new Set<Promise<unknown>>();
+  #stuck: number;
+  /** What an envelope asks of the queue. */
+  readonly envelope: Pick<EnvelopeRun, 'addAlone' | 'removeAlone' | 'mayLeave' | 'left'> = {
+    addAlone: async (messageId, _name, delayMs) => {
+      if (!this.dueAt.has(messageId)) this.dueAt.set(messageId, Date.now() + delayMs);
+    },
+    removeAlone: async (messageId) => {
+      if (this.#stuck > 0) {
+        this.#stuck -= 1;
+        throw new Error('Redis is away');
+      }
+      this.dueAt.delete(messageId);
+    },
+    mayLeave: () => true,
+    left: (_count, ended) => {
+      this.#left.add(ended);
+      void ended.finally(() => this.#left.delete(ended));
+    },
+  };
+
+  constructor(stuck = 0) {
+    this.#stuck = stuck;
+  }
+
+  /** Takes the next one that is due, or waits for it; undefined when nothing is there and nothing runs. */
+  async next(): Promise<string | undefined> {
+    for (; this.dueAt.size > 0 || this.#left.size > 0; await pause(100)) {
+      for (const [messageId, dueAt] of this.dueAt) {
+        if (dueAt > Date.now()) continue;
+        this.dueAt.delete(messageId);
+        return messageId;
+      }
+    }
+    return undefined;
+  }
+}
+
+/** Ten messages of one envelope, of which some wait until they are let go. */
+function tenOf(slow: readonly string[]) {
+  const ledger = memoryLedger();
+  const messageIds = Array.from({ length: 10 }, (_, n) => `m${n}`);
+  for (const messageId of messageIds) ledger.record({ messageId, name: job.name, payload: { n: 1 }, carrier: 'e10' });
+  const { promise: answer, resolve: letGo } = Promise.withResolvers<void>();
+  const handler: JobHandler<unknown, null> = async (_payload, { messageId }) => {
+    if (slow.includes(messageId)) await answer;
+    return done();
+  };
+  const jobs = new Map([[job.name, { job: job as unknown as JobDefinition, handler }]]);
+  const alone = new BullJobs();
+  const run: EnvelopeRun = {
+    ...alone.envelope,
+    id: 'e10',
+    messageIds,
+    worker: 'w',
+    ledger,
+    log: silentLogger,
+    runOne: (messageId, opened, closings) =>
+      runOpened({ messageId, jobs, ports: null, log: silentLogger, end: new AbortController(), progress: () => undefined }, closings, opened),
+  };
+  return { ledger, alone, run, letGo };
 }
 
 beforeEach(() => void vi.useFakeTimers());
@@ -115,14 +178,15 @@ async function passing<Result>(work: Promise<Result>): Promise<Result> {
 }
 
 test('Each message of an envelope ends once and by its own answers, whatever its neighbours get', async () => {
-  const tries = fc.array(fc.constantFrom<Try>('done', 'skipped', 'later', 'fails', 'permanent', 'hangs', 'handed_back'), { maxLength: 4 });
+  const tries = fc.array(fc.constantFrom<Try>('done', 'slow', 'skipped', 'later', 'fails', 'permanent', 'hangs', 'handed_back'), { maxLength: 4 });
   await fc.assert(
     fc.asyncProperty(
       fc.array(tries, { minLength: 1, maxLength: 12 }),
       fc.integer({ min: 1, max: 6 }),
       fc.integer({ min: 0, max: 2 }),
-      async (scripts, size, away) => {
-        await passing(workOff(scripts, size, away));
+      fc.integer({ min: 0, max: 2 }),
+      async (scripts, size, away, stuck) => {
+        await passing(workOff(scripts, size, away, stuck));
       },
     ),
     { numRuns: 150 },
@@ -146,7 +210,7 @@ test('A message that waits for its provider does not hold up the record of its n
     log: silentLogger,
     runOne: (messageId, opened, closings) =>
       runOpened({ messageId, jobs, ports: null, log: silentLogger, end: new AbortController(), progress: () => undefined }, closings, opened),
-    addAlone: () => Promise.resolve(),
+    ...new BullJobs().envelope,
   });
   await vi.advanceTimersByTimeAsync(10);
   expect([ledger.of('fast').status, ledger.of('slow').status]).toEqual(['done', 'queued']);
@@ -169,9 +233,54 @@ test('A Bull job that cannot be added is left to the reconciler, and the envelop
     log: { ...silentLogger, warn: (message) => void warnings.push(message) },
     runOne: (messageId, opened, closings) =>
       runOpened({ messageId, jobs, ports: null, log: silentLogger, end: new AbortController(), progress: () => undefined }, closings, opened),
+    ...new BullJobs().envelope,
     addAlone: () => Promise.reject(new Error('Redis is away')),
   });
   expect(againInMs).toBeUndefined();
   expect(warnings).toEqual(['a job that is to run again is not in the queue yet: it will be reconciled']);
   expect(ledger.of('m')).toMatchObject({ status: 'retrying', carrier: null, delayMs: 5_000 });
+});
+
+test('A message that takes much longer than its neighbours gives up their place, and goes on; a Bull job of its own stands by until it has ended', async () => {
+  const { ledger, alone, run, letGo } = tenOf(['m3']);
+  const ended = runEnvelope(run);
+  const state = { over: false };
+  void ended.then(() => (state.over = true));
+  await vi.advanceTimersByTimeAsync(249);
+  expect(state.over).toBe(false);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(await ended).toBeUndefined();
+  // Longer than a run may take: it is not run twice at once.
+  expect([...alone.dueAt]).toEqual([['m3', Date.now() + 120_000]]);
+  expect(ledger.of('m3')).toMatchObject({ status: 'queued', carrier: null });
+  letGo();
+  expect(await passing(alone.next())).toBeUndefined();
+  expect(ledger.of('m3')).toMatchObject({ status: 'done', attempts: 1 });
+});
+
+test('Several slow messages keep the place: it is the provider that is slow, and more must not be begun', async () => {
+  const { alone, run, letGo } = tenOf(['m3', 'm4']);
+  const ended = runEnvelope(run);
+  const state = { over: false };
+  void ended.then(() => (state.over = true));
+  await vi.advanceTimersByTimeAsync(4_000);
+  expect([state.over, alone.dueAt.size]).toEqual([false, 0]);
+  letGo();
+  expect(await ended).toBeUndefined();
+});
+
+test.each<[string, Partial<EnvelopeRun>]>([
+  ['its own Bull job cannot be added', { addAlone: () => Promise.reject(new Error('Redis is away')) }],
+  ['too many have left already', { mayLeave: () => false }],
+])('A slow message keeps the place when %s', async (_why, queue) => {
+  const { ledger, run, letGo } = tenOf(['m3']);
+  const ended = runEnvelope({ ...run, ...queue });
+  const state = { over: false };
+  void ended.then(() => (state.over = true));
+  await vi.advanceTimersByTimeAsync(4_000);
+  expect(state.over).toBe(false);
+  expect(ledger.of('m3').carrier).toBe('e10');
+  letGo();
+  expect(await ended).toBeUndefined();
+  expect(ledger.of('m3').status).toBe('done');
 });

@@ -84,6 +84,9 @@ export function memoryLedger(): MemoryLedger {
       });
       return Promise.resolve({ jobs: new Map(carried), closings: closings(1) });
     },
+    async leaveCarrier(messageIds, carrier) {
+      for (const messageId of messageIds) if (jobs.get(messageId)?.carrier === carrier) await change(messageId, undefined, { carrier: null });
+    },
     ...closings(0),
   };
 

@@ -91,4 +91,31 @@ describe('An envelope', () => {
     await queue.gone();
     expect(most).toBe(3);
   });
+
+  test('whose last message hangs gives its place to the next one; a stop hands that message back', async () => {
+    const ran: string[] = [];
+    const first = await queue.work({
+      graceMs: 100,
+      work: (_payload, { messageId, signal }) => {
+        ran.push(messageId);
+        if (messageId !== 'hangs') return Promise.resolve(done());
+        return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }));
+      },
+    });
+    await seal('a', 'hangs');
+    await seal('b', 'c');
+    await queue.status('c', 'done');
+    expect(queue.ledger.of('hangs')).toMatchObject({ status: 'queued', carrier: null });
+    await first.close();
+    await queue.work({
+      work: (_payload, { messageId }) => {
+        ran.push(messageId);
+        return Promise.resolve(done());
+      },
+    });
+    await queue.status('hangs', 'done');
+    await queue.gone();
+    expect(ran).toEqual(['a', 'hangs', 'b', 'c', 'hangs']);
+    expect(queue.ledger.of('hangs')).toMatchObject({ failures: 0, attempts: 2 });
+  });
 });

@@ -44,6 +44,9 @@ interface RunningJob {
   whenLockLost: 'end' | 'go_on';
 }
 
+/** How many messages may go on without the envelope that they came in. */
+const MAX_LEFT = 500;
+
 /** How long BullMQ may take to close once no job runs. */
 const CLOSE_PATIENCE_MS = 3_000;
 
@@ -85,6 +88,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
   const stalls = metrics.counter('job_stalled_total', 'Jobs whose worker died or lost its lock', ['queue']);
   const pace = createPace(probe, options.prefix, queue.name, concurrency, log);
   const running = new Set<RunningJob>();
+  const left = { count: 0, ended: new Set<Promise<unknown>>() };
   const connection = patient(options.redis, log);
   const own = new Queue<JobData>(queue.name, { connection: probe, prefix: options.prefix, skipVersionCheck: true });
   own.on('error', (error) => log.debug('queue error', { queue: queue.name, error }));
@@ -155,6 +159,16 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
         }),
       addAlone: async (messageId, name, delayMs) => {
         await own.add(name, { messageId }, { jobId: jobIdOf(messageId), delay: delayMs, priority: bullJob.priority });
+      },
+      removeAlone: async (messageId) => void (await own.remove(jobIdOf(messageId))),
+      mayLeave: (count) => left.count + count <= MAX_LEFT,
+      left(count, ended) {
+        left.count += count;
+        left.ended.add(ended);
+        void ended.finally(() => {
+          left.count -= count;
+          left.ended.delete(ended);
+        });
       },
     });
     observePace();
@@ -254,6 +268,8 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
       watchdog.stop();
       try {
         await closeWorker();
+        // Their own Bull jobs are put right now, or are due in a while.
+        await withDeadline('the last messages', 1_000, Promise.all(left.ended)).catch(() => undefined);
       } finally {
         await pace.stop();
         await withDeadline('closing the queues', 1_000, Promise.all([inspector.close(), own.close()])).catch(() => undefined);
@@ -276,7 +292,8 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
       .finally(() => (closed = true));
     const handBackAt = Date.now() + options.config.WORKER_STOP_GRACE_MS;
     let idleSince: number | undefined;
-    for (; !closed; await Promise.race([finished, pause(50)])) {
+    // BullMQ knows nothing of the messages that left their envelope.
+    for (; !closed || running.size > 0; await (closed ? pause(50) : Promise.race([finished, pause(50)]))) {
       if (running.size === 0) {
         idleSince ??= Date.now();
         if (Date.now() - idleSince < CLOSE_PATIENCE_MS) continue;
