@@ -51,7 +51,7 @@ export interface DeviceTokens {
    * its send began is left alone: the answer was about its earlier life.
    */
   gone(tokens: readonly GoneToken[], options: { readonly probationMs: number }): Promise<{ readonly suspected: number; readonly deleted: number }>;
-  /** Ends the probation of tokens that were reached. */
+  /** Ends the probation of tokens that were reached; those that are not on probation, or not known, cost next to nothing. */
   reached(tokens: readonly string[]): Promise<void>;
 }
 

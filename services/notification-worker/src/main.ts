@@ -37,12 +37,14 @@ await runService('notification-worker', { env: process.env, config: notification
     if (check !== undefined) http.addCheck(name, check, { critical: false });
   }
 
+  const ports = createPorts({ channels, database, log, metrics, brands: config.MAIL_BRANDS, policy: policySettings(config) });
+  onStop(ports.devices);
   onStop(
     await startWorker({
       queue: notification,
       jobs: notificationJobs,
       handlers: notificationHandlers,
-      ports: createPorts({ channels, database, log, metrics, brands: config.MAIL_BRANDS, policy: policySettings(config) }),
+      ports,
       redis: redisOptions(config),
       prefix: config.QUEUE_PREFIX,
       ledger: createJobLedger(database),

@@ -10,7 +10,7 @@ import {
 } from '@backhaul/database';
 import { type Delivery, type MailProvider, type NotificationPorts, type NotificationRecord, createFailoverMailer } from '@backhaul/jobs/notification';
 import type { MailBrands } from '@backhaul/jobs/templates';
-import type { Logger, Metrics } from '@backhaul/runtime';
+import type { Closeable, Logger, Metrics } from '@backhaul/runtime';
 import { createPgNotificationLog } from './adapters/pg-notification-log.ts';
 import { type PgPolicySettings, createPgPolicy } from './adapters/pg-policy.ts';
 import { createPgPushDevices } from './adapters/pg-push-devices.ts';
@@ -36,7 +36,7 @@ export function createPorts({
   metrics: Metrics;
   brands?: MailBrands | undefined;
   policy?: PgPolicySettings | undefined;
-}): NotificationPorts {
+}): NotificationPorts & { readonly devices: Closeable } {
   const requests = metrics.counter('provider_requests_total', 'Messages given to a provider, by what it answered', ['provider', 'outcome']);
   const durations = metrics.seconds('provider_request_seconds', 'How long a provider took to answer', ['provider']);
   const unauthorized = metrics.gauge('channel_unauthorized', '1 from a refusal of our credentials until the channel sends again', ['channel']);

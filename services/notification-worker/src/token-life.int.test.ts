@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type DeviceTokens, createDeviceTokens } from '@backhaul/database';
-import { type NotificationPorts, notificationHandlers } from '@backhaul/jobs/notification';
+import { notificationHandlers } from '@backhaul/jobs/notification';
 import { type Metrics, createMetrics, silentLogger } from '@backhaul/runtime';
 import { eventually } from '@backhaul/testing';
 import fc from 'fast-check';
@@ -12,7 +12,7 @@ import { createTestDatabase } from './test-database.ts';
 let servers: TestChannels;
 let world: Awaited<ReturnType<typeof createTestDatabase>>;
 let devices: DeviceTokens;
-let ports: NotificationPorts;
+let ports: ReturnType<typeof createPorts>;
 let metrics: Metrics;
 /** What the worker logged as an error. */
 let errors: string[];
@@ -108,6 +108,56 @@ test('a push that arrives ends the probation', async () => {
   await pass(48);
   await expect(push({ userId })).resolves.toMatchObject({ status: 'done' });
   expect(await rowOf(userId)).toMatchObject({ suspectSince: null });
+});
+
+test('a push to the token itself that arrives ends the probation as well, and at the latest when the worker stops', async () => {
+  const { token, userId } = await someDevice();
+  const script = await refuse(token, 'UNREGISTERED');
+  await push({ userId, fcmToken: token }).catch(() => undefined);
+  await script.remove();
+  await pass(48);
+  await expect(push({ userId, fcmToken: token })).resolves.toMatchObject({ status: 'done' });
+  await eventually(async () => expect(await rowOf(userId)).toMatchObject({ suspectSince: null }));
+  await refuse(token, 'UNREGISTERED');
+  await push({ userId, fcmToken: token }).catch(() => undefined);
+  expect(await rowOf(userId)).toMatchObject({ suspectSince: expect.any(Date) as Date });
+  await servers.fakes.reset();
+  await push({ userId, fcmToken: token });
+  await ports.devices.close();
+  expect(await rowOf(userId)).toMatchObject({ suspectSince: null });
+});
+
+test('a token that is called gone right after a push to it arrived begins its probation anew', async () => {
+  const { token, userId } = await someDevice();
+  const script = await refuse(token, 'UNREGISTERED');
+  await push({ userId, fcmToken: token }).catch(() => undefined);
+  await script.remove();
+  await pass(48);
+  await push({ userId, fcmToken: token });
+  await refuse(token, 'UNREGISTERED');
+  await push({ userId, fcmToken: token }).catch(() => undefined);
+  const since = (await rowOf(userId))?.suspectSince?.getTime() ?? 0;
+  expect(Date.now() - since).toBeLessThan(hour);
+});
+
+test('pushes to tokens that events name cost no statement each to know of their probation', async () => {
+  let statements = 0;
+  const query: typeof world.database.query = (text, ...rest) => {
+    if (text.includes('backhaul.device_tokens')) statements += 1;
+    return world.database.query(text, ...rest);
+  };
+  const { token, userId } = await someDevice();
+  await refuse(token, 'UNREGISTERED');
+  await push({ userId }).catch(() => undefined);
+  await servers.fakes.reset();
+  ports = createPorts({ channels: await servers.channels(), database: { ...world.database, query }, log: silentLogger, metrics: createMetrics('test') });
+  for (let round = 0; round < 10; round += 1) {
+    await Promise.all(Array.from({ length: 20 }, (_, index) => push({ userId, fcmToken: index === 0 ? token : `unknown-${round}-${index}` })));
+  }
+  await ports.devices.close();
+  expect(await rowOf(userId)).toMatchObject({ suspectSince: null });
+  // One within two seconds, and the last.
+  expect(statements).toBeLessThan(10);
 });
 
 test('D-13: a token that is registered again while FCM calls it gone is kept', async () => {

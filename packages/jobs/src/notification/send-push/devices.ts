@@ -13,8 +13,8 @@ export interface TokenAnswer {
   readonly token: string;
   readonly messageId: string;
   readonly says: 'reached' | 'gone';
-  /** Whether it was known to be on probation when the send began. */
-  readonly onProbation: boolean;
+  /** Whether it was on probation when the send began; undefined when that is not known, because the event named the token. */
+  readonly onProbation: boolean | undefined;
   /** When the send began, by `performance.now()`. */
   readonly sentAt: number;
 }

@@ -13,7 +13,7 @@ export const sendPushHandler: JobHandler<PushPayload, NotificationPorts> = async
     notification: { ...payload, userId },
     prepare() {
       checkSize(payload);
-      return toDevice(payload, { token, userId, suspectMessageId: null }, context, (answer) => context.ports.devices.heard([answer]));
+      return toDevice(payload, { token, userId }, context, (answer) => context.ports.devices.heard([answer]));
     },
   });
 };

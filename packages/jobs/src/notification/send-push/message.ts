@@ -26,7 +26,7 @@ export function checkSize({ title, body, data = {}, push: { collapseId: _, ...op
 /** One push to one device of a user. `heard` is told what the provider said about the token, if it said anything about it. */
 export function toDevice(
   payload: PushPayload,
-  { token, userId, suspectMessageId }: PushDevice,
+  { token, userId, suspectMessageId }: Pick<PushDevice, 'token' | 'userId'> & Partial<PushDevice>,
   context: JobContext<NotificationPorts>,
   heard: (answer: TokenAnswer) => void | Promise<void>,
 ): DeliverOnce {
@@ -39,7 +39,12 @@ export function toDevice(
     key,
     whenUnknown: 'resend-once',
     async send(signal, _again, wording = { title, body }) {
-      const about = { token, messageId: context.messageId, onProbation: suspectMessageId !== null, sentAt: performance.now() };
+      const about = {
+        token,
+        messageId: context.messageId,
+        onProbation: suspectMessageId === undefined ? undefined : suspectMessageId !== null,
+        sentAt: performance.now(),
+      };
       const delivery = await context.ports.push.send({ token, ...wording, data, collapseKey, ...shape }, signal);
       // Nothing else is about the token: a refused message, a busy provider or refused credentials say nothing of whether the device is there.
       if (delivery.outcome === 'sent') await heard({ ...about, says: 'reached' });
