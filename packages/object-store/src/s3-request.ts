@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { Agent as HttpAgent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { DeadlineExceeded } from '@backhaul/runtime';
-import { sign } from 'aws4';
+import aws4 from 'aws4';
 import { createRequestTarget, encodeStrictly } from './request-target.ts';
 import { retried } from './retry.ts';
 import { S3Refusal, StrangeAnswer, refusalOf } from './s3-refusal.ts';
@@ -82,7 +82,7 @@ export function createS3Connection(options: S3ConnectionOptions): S3Connection {
     const pairs = Object.entries(query).map(([name, value]) => `${encodeStrictly(name)}=${encodeStrictly(value)}`);
     const path = `${target.path(key)}${pairs.length === 0 ? '' : `?${pairs.join('&')}`}`;
     const content = contentHeaders(body);
-    const { headers: all = {} } = sign(
+    const { headers: all = {} } = aws4.sign(
       {
         service: 's3',
         region,
