@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type ObjectStore, type ObjectStoreOptions, createObjectStore } from './object-store.ts';
-import { escapeXml } from './s3-xml.ts';
+import { escapeXml, fitsXml } from './s3-xml.ts';
 import { signatureProblem } from './verify-signature.ts';
 
 /** What a test wants to do to one request; true says that it has answered, or never will. */
@@ -60,12 +60,13 @@ export async function startScriptedS3(): Promise<ScriptedS3> {
       const prefix = searchParams.get('prefix') ?? '';
       const keys = [...objects.keys()].filter((candidate) => candidate.startsWith(prefix) && candidate > after).toSorted();
       const page = keys.slice(0, limit);
+      const encoded = searchParams.get('encoding-type') === 'url';
+      const written = (name: string) => (encoded ? encodeURIComponent(name) : fitsXml(name) ? escapeXml(name) : '(not for XML)');
       const rows = page.map(
-        (name) =>
-          `<Contents><Key>${escapeXml(name)}</Key><Size>${objects.get(name)?.length}</Size><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>`,
+        (name) => `<Contents><Key>${written(name)}</Key><Size>${objects.get(name)?.length}</Size><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>`,
       );
       const more = keys.length > limit ? `<IsTruncated>true</IsTruncated><NextContinuationToken>${escapeXml(page.at(-1) ?? '')}</NextContinuationToken>` : '';
-      response.end(`<ListBucketResult>${more}${rows.join('')}</ListBucketResult>`);
+      response.end(`<ListBucketResult>${encoded ? '<EncodingType>url</EncodingType>' : ''}${more}${rows.join('')}</ListBucketResult>`);
     } else if (key === '') {
       response.end();
     } else {
