@@ -4,6 +4,7 @@ import { createEffects } from './effects.ts';
 import { createJobLedger } from './job-ledger.ts';
 import { createJobRuns } from './job-runs.ts';
 import { createJobs } from './jobs.ts';
+import { KIND, policyKinds } from './policy-kinds.ts';
 import { MIN_RETENTION_MS, pruneFinished } from './prune.ts';
 import { newJob } from './test-jobs.ts';
 
@@ -39,7 +40,7 @@ test('What finished within the retention stays, and so does what is open; the re
 
   const pruned = await pruneFinished(world.database, { olderThanMs: MIN_RETENTION_MS, batchSize: 2 });
 
-  expect(pruned).toEqual({ jobs: 3, effects: 2, deadLetters: 0, jobRuns: 0 });
+  expect(pruned).toEqual({ jobs: 3, effects: 2, deadLetters: 0, jobRuns: 0, policyUsers: 0 });
   const { rows } = await world.database.query<{ message_id: string }>('SELECT message_id FROM backhaul.jobs ORDER BY 1');
   expect(rows.map((row) => row.message_id)).toEqual(['late-done', 'new-done', 'old-open']);
   const { rows: kept } = await world.database.query<{ effect_key: string }>('SELECT effect_key FROM backhaul.effects ORDER BY 1');
@@ -96,7 +97,11 @@ test('What the policy needed for what has ended goes with it; what people chose 
     INSERT INTO backhaul.coalesced_messages VALUES ('m-1', 'ann', '', 'm-1', 1, ${old}), ('m-2', 'ann', '', 'm-1', 2, now());
     INSERT INTO backhaul.chat_mutes VALUES ('ann', 'old', ${old}, false, ${old}), ('ann', 'new', now(), false, ${old}), ('ann', 'ever', NULL, false, ${old});
     INSERT INTO backhaul.notification_preferences VALUES ('ann', 'push', 'all', false, ${old})`);
-  await pruneFinished(world.database, { olderThanMs: MIN_RETENTION_MS, batchSize: 1 });
+  const kindsOf = async (userId: string) => (await policyKinds(world.database, new Set([userId]))).get(userId);
+  await world.database.query(`INSERT INTO backhaul.presence VALUES ('eve', 'old', ${old})`);
+  expect([await kindsOf('ann'), await kindsOf('eve')]).toEqual([KIND.withdrawal | KIND.readMark | KIND.presence | KIND.mute | KIND.preference, KIND.presence]);
+  expect(await pruneFinished(world.database, { olderThanMs: MIN_RETENTION_MS, batchSize: 1 })).toMatchObject({ policyUsers: 1 });
+  expect(await kindsOf('eve')).toBeUndefined();
   const left = async (table: string) => (await world.database.query(`SELECT 1 FROM backhaul.${table}`)).rows.length;
   const counts: Record<string, number> = {};
   for (const table of [

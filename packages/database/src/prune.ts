@@ -2,6 +2,7 @@ import type { Database } from './database.ts';
 import { createDeadLetters } from './dead-letters.ts';
 import { createJobRuns } from './job-runs.ts';
 import { createJobs } from './jobs.ts';
+import { prunePolicyUsers } from './policy-users.ts';
 
 /** Below this a redelivered or re-published message could find its record gone and run again. */
 export const MIN_RETENTION_MS = 48 * 3_600_000;
@@ -23,6 +24,7 @@ export interface Pruned {
   readonly effects: number;
   readonly deadLetters: number;
   readonly jobRuns: number;
+  readonly policyUsers: number;
 }
 
 /**
@@ -88,5 +90,7 @@ export async function pruneFinished(database: Database, options: { olderThanMs: 
     effects,
     deadLetters: await createDeadLetters(database).prune(options),
     jobRuns: await createJobRuns(database).prune(options),
+    // Last: by now what is outdated about them is gone.
+    policyUsers: await prunePolicyUsers(database, options),
   };
 }
