@@ -1,32 +1,56 @@
+import { pause } from '@backhaul/runtime';
 import type { Samples } from '../figure.ts';
 import { cpuOf } from './cpu.ts';
 
 /** One way to do the same work. */
 export interface Contender {
   readonly name: string;
-  /** Jobs of one batch: enough for the CPU of children to be told in steps of 10 ms. */
+  /** Jobs of one round: enough for the CPU of children to be told in steps of 10 ms. */
   readonly jobs: number;
-  /** Readies a batch, which costs nothing, and returns what does. */
-  prepare(jobs: number): Promise<() => Promise<void>>;
+  /** Readies so many jobs, which costs nothing, and returns what does. */
+  prepare(jobs: number): Promise<readonly Job[]>;
 }
+
+/** One job. */
+export type Job = () => Promise<void>;
+
+/** A contender whose jobs need no readying. */
+export function always(name: string, jobs: number, job: Job): Contender {
+  return { name, jobs, prepare: (count) => Promise.resolve(Array.from({ length: count }, () => job)) };
+}
+
+/** What a job leaves to be done after its end, such as an answer's last bytes, is done within this. */
+const SETTLED_MS = 5;
 
 /** CPU milliseconds per job, one for each round, by contender. */
 export type Costs = ReadonlyMap<string, readonly number[]>;
 
 /**
- * Runs contenders side by side, in rounds that each begin with another one,
- * so that what changes with time (clock, neighbours) meets all of them.
- * The costs go to the figures `media.cpu_ms.<name>`.
+ * Runs contenders in turns, job by job, each round beginning with another one,
+ * so that what changes with time (clock, neighbours, what is in the caches)
+ * meets all of them alike. The costs go to the figures `media.cpu_ms.<name>`.
  */
 export async function contest(samples: Samples, rounds: number, contenders: readonly Contender[]): Promise<Costs> {
   const costs = new Map<string, number[]>(contenders.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round += 1) {
     const first = round % contenders.length;
-    for (const { name, jobs, prepare } of [...contenders.slice(first), ...contenders.slice(0, first)]) {
-      const run = await prepare(jobs);
-      const cost = (await cpuOf(run)) / jobs;
-      costs.get(name)?.push(cost);
-      samples.add(`media.cpu_ms.${name}`, cost);
+    const inTurn = [];
+    for (const { name, jobs, prepare } of [...contenders.slice(first), ...contenders.slice(0, first)])
+      inTurn.push({ name, jobs: await prepare(jobs), sumMs: 0 });
+    const turns = Math.max(...inTurn.map(({ jobs }) => jobs.length));
+    for (let turn = 0; turn < turns; turn += 1) {
+      for (const contender of inTurn) {
+        const job = contender.jobs[turn];
+        if (job === undefined) continue;
+        contender.sumMs += await cpuOf(async () => {
+          await job();
+          await pause(SETTLED_MS);
+        });
+      }
+    }
+    for (const { name, jobs, sumMs } of inTurn) {
+      costs.get(name)?.push(sumMs / jobs.length);
+      samples.add(`media.cpu_ms.${name}`, sumMs / jobs.length);
     }
   }
   for (const { name } of contenders) samples.print(`media.cpu_ms.${name}`, 'ms');

@@ -18,8 +18,9 @@ const quick = rest.includes('--quick');
 const parts = rest.filter((word) => !word.startsWith('--'));
 /** Enough for the median to hold still on a machine with neighbours. */
 const rounds = quick ? 2 : 9;
-/** Encoding: two rounds of the very same work differ by a tenth, and less than that is to be seen. */
-const longRounds = quick ? 2 : 13;
+/** Two rounds of the very same work differ by a tenth, and what is to be seen of sounds and of encoding is less. */
+const soundRounds = quick ? 2 : 21;
+const encodingRounds = quick ? 2 : 13;
 const { env } = process;
 
 const samples = createSamples();
@@ -27,9 +28,9 @@ const work = await mkdtemp(join(tmpdir(), 'bench-media-'));
 try {
   const benchmarks = {
     images: () => benchImages(samples, rounds, env, inputs),
-    sounds: () => benchSounds(samples, rounds, env, inputs, work),
+    sounds: () => benchSounds(samples, soundRounds, env, inputs, work),
     remux: () => benchRemux(samples, rounds, env, inputs, work),
-    transcode: () => benchTranscode(samples, longRounds, env, inputs, work),
+    transcode: () => benchTranscode(samples, encodingRounds, env, inputs, work),
     noop: () => benchFixedCost(samples, rounds, env, quick ? 100 : 500),
   };
   for (const [part, run] of Object.entries(benchmarks)) {

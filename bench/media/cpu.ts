@@ -16,17 +16,19 @@ const ORPHANS_MS = 5_000;
  * @throws Error when this process does not run under `subreaper.pl`
  */
 export async function cpuOf(work: () => Promise<void>): Promise<number> {
-  const before = await cpuMs();
+  await orphansReaped();
+  const othersBefore = await othersMs();
+  const own = process.cpuUsage();
   await work();
-  return (await cpuMs()) - before;
+  await orphansReaped();
+  const { user, system } = process.cpuUsage(own);
+  return (user + system) / 1_000 + (await othersMs()) - othersBefore;
 }
 
-async function cpuMs(): Promise<number> {
-  await orphansReaped();
-  const own = process.cpuUsage();
-  // What the subreaper has reaped are our orphans: it has no other child than us.
+/** Of all processes below this one, and of those that the subreaper has reaped, which are our orphans: it has no other child than us. */
+async function othersMs(): Promise<number> {
   const [ended, orphans, running] = await Promise.all([timesOf(process.pid), timesOf(process.ppid), descendantsMs(process.pid)]);
-  return (own.user + own.system) / 1_000 + ended.childrenMs + orphans.childrenMs + running;
+  return ended.childrenMs + orphans.childrenMs + running;
 }
 
 /** User and system time of a process, and of its children that have ended and were reaped. */

@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import type { Samples } from '../figure.ts';
-import { compare, contest } from './contest.ts';
+import { always, compare, contest } from './contest.ts';
 import { assertLikePicture, assertSameBytes } from './equivalence.ts';
 import { INPUTS } from './inputs.ts';
-import { runAll, startBenchWorker } from './worker.ts';
+import { contender, runAll, startBenchWorker } from './worker.ts';
 
 const SIZES = [
   ['full', 2048],
@@ -59,22 +59,12 @@ export async function benchImages(samples: Samples, rounds: number, env: NodeJS.
     for (const [name, bytes] of await perVariant(original, 4)) await assertLikePicture(name, files.get(name), bytes, 0.1);
   }
 
-  const loop = (make: () => Promise<Pictures>) => (jobs: number) =>
-    Promise.resolve(async () => {
-      for (let job = 0; job < jobs; job += 1) await make();
-    });
+  const loop = (name: string, jobs: number, make: () => Promise<Pictures>) => always(name, jobs, async () => void (await make()));
   const costs = await contest(samples, rounds, [
-    { name: 'image.raw_loop', jobs: 5, prepare: loop(() => rawLoop(original)) },
-    {
-      name: 'image.ours',
-      jobs: 5,
-      async prepare(count) {
-        const jobs = await worker.jobs('image', s3Key, count);
-        return () => runAll(jobs);
-      },
-    },
-    { name: 'image.per_variant', jobs: 2, prepare: loop(() => perVariant(original, 4)) },
-    { name: 'image.per_variant_same_effort', jobs: 2, prepare: loop(() => perVariant(original, 2)) },
+    loop('image.raw_loop', 5, () => rawLoop(original)),
+    contender(worker, 'image.ours', 5, 'image', s3Key),
+    loop('image.per_variant', 2, () => perVariant(original, 4)),
+    loop('image.per_variant_same_effort', 2, () => perVariant(original, 2)),
   ]);
   compare(samples, 'media.image', costs, 'image.raw_loop', 'image.ours', 1.1);
   compare(samples, 'media.image_vs_per_variant', costs, 'image.per_variant', 'image.ours');

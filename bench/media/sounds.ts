@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Samples } from '../figure.ts';
-import { compare, contest } from './contest.ts';
+import { always, compare, contest } from './contest.ts';
 import { assertSameBytes } from './equivalence.ts';
 import { INPUTS } from './inputs.ts';
 import { originalIn, recordRun, repeat, spawnHere } from './recorded-run.ts';
-import { runAll, startBenchWorker } from './worker.ts';
+import { contender, runAll, startBenchWorker } from './worker.ts';
 
 const NOTES = [
   { name: 'voice_5s', input: INPUTS.note5s, jobs: 8, warmUp: 150 },
@@ -32,30 +32,9 @@ export async function benchSounds(samples: Samples, rounds: number, env: NodeJS.
     }
 
     const costs = await contest(samples, rounds, [
-      {
-        name: `${name}.bare`,
-        jobs,
-        prepare: (count) =>
-          Promise.resolve(async () => {
-            for (let index = 0; index < count; index += 1) await repeat(run, folder);
-          }),
-      },
-      {
-        name: `${name}.spawned`,
-        jobs,
-        prepare: (count) =>
-          Promise.resolve(async () => {
-            for (let index = 0; index < count; index += 1) await spawnHere(run, folder);
-          }),
-      },
-      {
-        name: `${name}.ours`,
-        jobs,
-        async prepare(count) {
-          const batch = await worker.jobs('audio', s3Key, count);
-          return () => runAll(batch);
-        },
-      },
+      always(`${name}.bare`, jobs, () => repeat(run, folder)),
+      always(`${name}.spawned`, jobs, () => spawnHere(run, folder)),
+      contender(worker, `${name}.ours`, jobs, 'audio', s3Key),
     ]);
     compare(samples, `media.${name}`, costs, `${name}.bare`, `${name}.ours`, 1.1);
     compare(samples, `media.${name}_vs_spawned`, costs, `${name}.spawned`, `${name}.ours`, 1.1);

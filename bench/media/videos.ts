@@ -2,12 +2,12 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ffmpegThreads } from '../../services/media-worker/src/config.ts';
 import type { Samples } from '../figure.ts';
-import { compare, contest } from './contest.ts';
+import { always, compare, contest } from './contest.ts';
 import { assertLikePicture, assertNear, assertSameBytes, readVideo } from './equivalence.ts';
 import { INPUTS } from './inputs.ts';
 import { originalIn, recordRun, repeat } from './recorded-run.ts';
 import { shell } from './shell.ts';
-import { type BenchWorker, type MediaJob, runAll, startBenchWorker } from './worker.ts';
+import { type BenchWorker, type MediaJob, contender, runAll, startBenchWorker } from './worker.ts';
 
 /** Runs one job and sees that it took the road that is to be measured. */
 async function warmUp(worker: BenchWorker, s3Key: string, road: string): Promise<Awaited<ReturnType<MediaJob['result']>>> {
@@ -18,11 +18,6 @@ async function warmUp(worker: BenchWorker, s3Key: string, road: string): Promise
   if (result.metadata.road !== road) throw new Error(`the video went by ${String(result.metadata.road)}, not by ${road}`);
   return result;
 }
-
-const ours = (worker: BenchWorker, s3Key: string) => async (count: number) => {
-  const jobs = await worker.jobs('video', s3Key, count);
-  return () => runAll(jobs);
-};
 
 /** `media.transcode`, `media.transcode_vs_three_runs` */
 export async function benchTranscode(samples: Samples, rounds: number, env: NodeJS.ProcessEnv, inputs: string, work: string): Promise<void> {
@@ -47,9 +42,9 @@ export async function benchTranscode(samples: Samples, rounds: number, env: Node
   for (const name of ['poster', 'thumb']) await assertLikePicture(name, files.get(name), await readFile(join(folder, `peers-${name}.jpg`)), 0.25);
 
   const costs = await contest(samples, rounds, [
-    { name: 'transcode.bare', jobs: 1, prepare: () => Promise.resolve(() => repeat(run, folder)) },
-    { name: 'transcode.ours', jobs: 1, prepare: ours(worker, s3Key) },
-    { name: 'transcode.three_runs', jobs: 1, prepare: () => Promise.resolve(peers) },
+    always('transcode.bare', 1, () => repeat(run, folder)),
+    contender(worker, 'transcode.ours', 1, 'video', s3Key),
+    always('transcode.three_runs', 1, peers),
   ]);
   compare(samples, 'media.transcode', costs, 'transcode.bare', 'transcode.ours', 1.1);
   compare(samples, 'media.transcode_vs_three_runs', costs, 'transcode.three_runs', 'transcode.ours');
@@ -86,9 +81,6 @@ export async function benchRemux(samples: Samples, rounds: number, env: NodeJS.P
   if (encoded.width !== metadata.width || encoded.height !== metadata.height) throw new Error('encoding makes a video of another size');
   assertNear('duration', metadata.durationMs ?? 0, encoded.durationMs, 0.01);
 
-  const costs = await contest(samples, rounds, [
-    { name: 'remux.transcode', jobs: 1, prepare: () => Promise.resolve(() => repeat(run, folder)) },
-    { name: 'remux.ours', jobs: 10, prepare: ours(worker, s3Key) },
-  ]);
+  const costs = await contest(samples, rounds, [always('remux.transcode', 1, () => repeat(run, folder)), contender(worker, 'remux.ours', 10, 'video', s3Key)]);
   compare(samples, 'media.remux', costs, 'remux.transcode', 'remux.ours');
 }

@@ -10,6 +10,7 @@ import { type MediaWorkerConfig, mediaWorkerConfig } from '../../services/media-
 import { collectSeldom } from '../../services/media-worker/src/heap.ts';
 import { mediaPorts } from '../../services/media-worker/src/ports.ts';
 import { createLauncher } from '../../services/media-worker/src/sandbox/launcher.ts';
+import type { Contender } from './contest.ts';
 
 /** A message whose medium was uploaded, and the job that works on it. */
 export interface MediaJob {
@@ -94,4 +95,9 @@ export async function startBenchWorker(env: NodeJS.ProcessEnv, adapt = (found: T
 /** Runs jobs one after the other. */
 export async function runAll(jobs: readonly MediaJob[]): Promise<void> {
   for (const job of jobs) await job.run();
+}
+
+/** The worker as one way to do the work, beside others. */
+export function contender(worker: BenchWorker, name: string, jobs: number, kind: MediaKind, s3Key: string): Contender {
+  return { name, jobs, prepare: async (count) => (await worker.jobs(kind, s3Key, count)).map(({ run }) => run) };
 }
