@@ -103,7 +103,7 @@ test('D-14: what is said of the message, of us or of FCM is nothing about the to
 test('a push that arrives ends the probation', async () => {
   const { token, userId } = await someDevice();
   const script = await refuse(token, 'UNREGISTERED');
-  await push({ userId }).catch(() => undefined);
+  await expect(push({ userId })).rejects.toThrow();
   await script.remove();
   await pass(48);
   await expect(push({ userId })).resolves.toMatchObject({ status: 'done' });
@@ -113,13 +113,13 @@ test('a push that arrives ends the probation', async () => {
 test('a push to the token itself that arrives ends the probation as well, and at the latest when the worker stops', async () => {
   const { token, userId } = await someDevice();
   const script = await refuse(token, 'UNREGISTERED');
-  await push({ userId, fcmToken: token }).catch(() => undefined);
+  await expect(push({ userId, fcmToken: token })).rejects.toThrow();
   await script.remove();
   await pass(48);
   await expect(push({ userId, fcmToken: token })).resolves.toMatchObject({ status: 'done' });
   await eventually(async () => expect(await rowOf(userId)).toMatchObject({ suspectSince: null }));
   await refuse(token, 'UNREGISTERED');
-  await push({ userId, fcmToken: token }).catch(() => undefined);
+  await expect(push({ userId, fcmToken: token })).rejects.toThrow();
   expect(await rowOf(userId)).toMatchObject({ suspectSince: expect.any(Date) as Date });
   await servers.fakes.reset();
   await push({ userId, fcmToken: token });
@@ -130,12 +130,12 @@ test('a push to the token itself that arrives ends the probation as well, and at
 test('a token that is called gone right after a push to it arrived begins its probation anew', async () => {
   const { token, userId } = await someDevice();
   const script = await refuse(token, 'UNREGISTERED');
-  await push({ userId, fcmToken: token }).catch(() => undefined);
+  await expect(push({ userId, fcmToken: token })).rejects.toThrow();
   await script.remove();
   await pass(48);
   await push({ userId, fcmToken: token });
   await refuse(token, 'UNREGISTERED');
-  await push({ userId, fcmToken: token }).catch(() => undefined);
+  await expect(push({ userId, fcmToken: token })).rejects.toThrow();
   const since = (await rowOf(userId))?.suspectSince?.getTime() ?? 0;
   expect(Date.now() - since).toBeLessThan(hour);
 });
@@ -148,7 +148,7 @@ test('pushes to tokens that events name cost no statement each to know of their 
   };
   const { token, userId } = await someDevice();
   await refuse(token, 'UNREGISTERED');
-  await push({ userId }).catch(() => undefined);
+  await expect(push({ userId })).rejects.toThrow();
   await servers.fakes.reset();
   ports = createPorts({ channels: await servers.channels(), database: { ...world.database, query }, log: silentLogger, metrics: createMetrics('test') });
   for (let round = 0; round < 10; round += 1) {
@@ -163,7 +163,7 @@ test('pushes to tokens that events name cost no statement each to know of their 
 test('D-13: a token that is registered again while FCM calls it gone is kept', async () => {
   const { token, userId } = await someDevice();
   await refuse(token, 'UNREGISTERED');
-  await push({ userId }).catch(() => undefined);
+  await expect(push({ userId })).rejects.toThrow();
   await pass(48);
   await servers.fakes.reset();
   await servers.fakes.script('fcm', [{ match: { token }, action: { code: 'UNREGISTERED', delayMs: 400 } }]);
