@@ -9,6 +9,7 @@ export {
   type SqlValue,
 } from './database.ts';
 export { createChannelHolds, type ChannelHolds } from './channel-holds.ts';
+export { boolColumn, textColumn, uuidColumn } from './columns.ts';
 export { createCoalescing, type Announced, type Coalescing, type CoalescingKey } from './coalescing.ts';
 export { createDeadLetters, type DeadLetter, type DeadLetters, type PoisonMessage } from './dead-letters.ts';
 export { createDeviceTokens, type DeviceRegistration, type DeviceRow, type DeviceTokens, type GoneToken } from './device-tokens.ts';

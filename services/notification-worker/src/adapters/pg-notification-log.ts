@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { type Database, gather, sqlState } from '@backhaul/database';
+import { type Database, boolColumn, gather, sqlState, textColumn, uuidColumn } from '@backhaul/database';
 import type { NotificationLog, NotificationRecord } from '@backhaul/jobs/notification';
 import type { Logger } from '@backhaul/runtime';
 
@@ -8,10 +8,24 @@ const MAX_GATHERED = 500;
 
 /** Keeps the `notifications` table of the chat app. What is recorded in one turn of the event loop shares a statement. */
 export function createPgNotificationLog(database: Database, log: Logger): NotificationLog {
-  const write = gather<NotificationRow, void>({ max: MAX_GATHERED, keyOf: ({ id }) => id, run: (rows) => writeAll(database, rows) });
+  let statement: string | undefined;
+  const write = gather<NotificationRow, void>({
+    max: MAX_GATHERED,
+    keyOf: ({ id }) => id,
+    async run(rows) {
+      statement ??= await insertion(database);
+      try {
+        return await writeAll(database, statement, rows);
+      } catch (error) {
+        // The chat app may have changed its table.
+        statement = undefined;
+        throw error;
+      }
+    },
+  });
   const record = async (id: string, { messageId, channel, userId, title, body, success }: NotificationRecord): Promise<void> => {
     try {
-      await write({ id, user_id: userId, type: channel, title: storableText(title), body: storableText(body), success });
+      await write({ id, userId, type: channel, title: storableText(title), body: storableText(body), success });
     } catch (error) {
       // 22 data exception (a user id that is no uuid), 23 constraint (no such user): no later try could write this row either, and the message has been dealt with.
       if (!/^2[23]/.test(sqlState(error) ?? '')) throw error;
@@ -26,23 +40,40 @@ export function createPgNotificationLog(database: Database, log: Logger): Notifi
   };
 }
 
-/** A row, by the names of the table's columns. */
 interface NotificationRow {
   readonly id: string;
-  readonly user_id: string;
+  readonly userId: string;
   readonly type: string;
   readonly title: string;
   readonly body: string;
   readonly success: boolean;
 }
 
-async function writeAll(database: Database, rows: readonly NotificationRow[]): Promise<undefined[]> {
+/** The statement that inserts rows. The ids have the types that the chat app gave them: the table says which. */
+async function insertion(database: Database): Promise<string> {
+  const { rows } = await database.query<{ name: string; type: string }>(
+    `SELECT attname AS name, format_type(atttypid, -1) AS type FROM pg_attribute
+     WHERE attrelid = 'notifications'::regclass AND attname IN ('id', 'user_id') AND NOT attisdropped`,
+  );
+  const typed = (column: string) => `${column}::${rows.find(({ name }) => name === column)?.type ?? 'text'}`;
   // The same message always has the same row: a re-run changes nothing, and a replay that succeeds turns a failure into a success, never back.
+  return `INSERT INTO notifications AS n (id, user_id, type, title, body, success, created_at)
+    SELECT ${typed('id')}, ${typed('user_id')}, type, title, body, success, now()
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bool[]) AS rows(id, user_id, type, title, body, success)
+    ON CONFLICT (id) DO UPDATE SET success = true WHERE excluded.success AND NOT n.success`;
+}
+
+async function writeAll(database: Database, statement: string, rows: readonly NotificationRow[]): Promise<undefined[]> {
   await database.query(
-    `INSERT INTO notifications AS n (id, user_id, type, title, body, success, created_at)
-     SELECT id, user_id, type, title, body, success, now() FROM json_populate_recordset(NULL::notifications, $1::json)
-     ON CONFLICT (id) DO UPDATE SET success = true WHERE excluded.success AND NOT n.success`,
-    [JSON.stringify(rows)],
+    statement,
+    [
+      uuidColumn(rows.map(({ id }) => id)),
+      textColumn(rows.map(({ userId }) => userId)),
+      textColumn(rows.map(({ type }) => type)),
+      textColumn(rows.map(({ title }) => title)),
+      textColumn(rows.map(({ body }) => body)),
+      boolColumn(rows.map(({ success }) => success)),
+    ],
     'prepared',
   );
   return rows.map(() => undefined);
