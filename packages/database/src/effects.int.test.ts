@@ -29,6 +29,17 @@ test('An effect is claimed, confirmed, and never claimed again', async () => {
   expect(await effects.confirm(key, tokenOf(claim), 'provider-2')).toBe(false);
 });
 
+test('One whose confirmation was written, and whose answer was lost, is found confirmed when it is confirmed once more', async () => {
+  const keys = Array.from({ length: 3 }, () => randomUUID());
+  const [mine = '', other = '', late = ''] = keys;
+  const tokens = await Promise.all(keys.map(async (key) => tokenOf(await effects.claim(key, key === late ? over : held))));
+  await effects.confirm(mine, tokens[0] ?? '', 'provider-1');
+  await effects.claim(late, held);
+  const again = await Promise.all(keys.map((key, index) => effects.confirm(key, tokens[index] ?? '', 'provider-1')));
+  expect(again).toEqual([true, true, false]);
+  expect(await effects.claim(other, held)).toMatchObject({ state: 'confirmed', providerId: 'provider-1' });
+});
+
 test('One that was certainly not made can be claimed afresh', async () => {
   const key = randomUUID();
   await effects.release(key, tokenOf(await effects.claim(key, held)));

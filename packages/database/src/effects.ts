@@ -3,7 +3,6 @@ import { ofFew } from './by-key.ts';
 import { floatColumn, textColumn, uuidColumn } from './columns.ts';
 import type { Database } from './database.ts';
 import { gather } from './gather.ts';
-import { type DoneRow, wereDone, whichOf } from './which-done.ts';
 
 /** What a worker may do about an effect that it is about to make. */
 export type EffectClaim =
@@ -163,22 +162,30 @@ function claimOf(row: ClaimRow, token: string): EffectClaim {
 }
 
 async function settleAll(database: Database, settlements: readonly Settlement[]): Promise<boolean[]> {
-  const { rows } = await database.query<DoneRow>(
-    `WITH changed AS (
-       UPDATE backhaul.effects SET state = s.state, provider_id = s.provider_id, detail = s.detail, updated_at = now()
-       FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS s(key, token, state, provider_id, detail, place)
-       WHERE ${ofFew('s.key')} AND effect_key = s.key AND attempt_token = s.token AND effects.state = 'claimed'
-       RETURNING s.place)
-     ${whichOf('changed', settlements.length)}`,
-    [
-      textColumn(settlements.map(({ key }) => key)),
-      uuidColumn(settlements.map(({ token }) => token)),
-      textColumn(settlements.map(({ state }) => state)),
-      textColumn(settlements.map(({ providerId }) => withoutNul(providerId))),
-      textColumn(settlements.map(({ detail }) => withoutNul(detail))),
-    ],
+  const values = [
+    textColumn(settlements.map(({ key }) => key)),
+    uuidColumn(settlements.map(({ token }) => token)),
+    textColumn(settlements.map(({ state }) => state)),
+    textColumn(settlements.map(({ providerId }) => withoutNul(providerId))),
+    textColumn(settlements.map(({ detail }) => withoutNul(detail))),
+  ];
+  const settled = 'unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[])';
+  const { rowCount } = await database.query(
+    `UPDATE backhaul.effects SET state = s.state, provider_id = s.provider_id, detail = s.detail, updated_at = now()
+     FROM ${settled} AS s(key, token, state, provider_id, detail)
+     WHERE ${ofFew('s.key')} AND effect_key = s.key AND attempt_token = s.token AND effects.state = 'claimed'`,
+    values,
   );
-  return wereDone(rows, settlements.length);
+  // Nearly always all of them are ours: only when some are not is it worth asking which.
+  if (rowCount === settlements.length) return settlements.map(() => true);
+  const { rows } = await database.query<{ place: number }>(
+    `SELECT s.place::int AS place FROM ${settled} WITH ORDINALITY AS s(key, token, state, provider_id, detail, place)
+     JOIN backhaul.effects e ON effect_key = s.key AND attempt_token = s.token
+     WHERE ${ofFew('s.key')} AND e.state = s.state AND e.provider_id IS NOT DISTINCT FROM s.provider_id AND e.detail IS NOT DISTINCT FROM s.detail`,
+    values,
+  );
+  const places = new Set(rows.map(({ place }) => place));
+  return settlements.map((_, index) => places.has(index + 1));
 }
 
 /** What a provider says may hold anything; Postgres takes no NUL, and a send that cannot be settled would be sent again. */

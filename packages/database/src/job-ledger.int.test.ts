@@ -208,6 +208,28 @@ describe('The runs of an envelope', () => {
     expect(await jobs.find(c)).toMatchObject({ status: 'done', result: { n: 2 }, startedAt: expect.any(Date) as Date });
   });
 
+  test('that are a first one, a second one and one that another worker was faster with end in one turn, each by what is on record', async () => {
+    const [a = '', b = '', c = '', d = ''] = await carried(4);
+    const early = await ledger.startCarried([b], 'e4-x', 'early');
+    await early.closings.postpone(b, 1, { code: 'stopping', message: 'handed back', delayMs: 0 });
+    const { jobs: opened, closings } = await ledger.startCarried([a, b, c, d], 'e4-x', 'host:1');
+    const twin = await ledger.startCarried([c], 'e4-x', 'host:2');
+    expect(await twin.closings.finish(c, 1, { status: 'done', result: {} })).toBe(true);
+    const ends = await Promise.all(
+      [a, b, c, d].map((id) => closings.finish(id, opened.get(id)?.attempt ?? 0, { status: id === d ? 'skipped' : 'done', result: {} })),
+    );
+    expect(ends).toEqual([true, true, false, true]);
+    const story = async (id: string) => (await jobs.find(id))?.history.map(({ event, worker }) => (worker === undefined ? event : [event, worker]));
+    expect(await Promise.all([a, b, c, d].map(story))).toEqual([
+      [['started', 'host:1'], 'finished'],
+      [['started', 'early'], 'postponed', ['started', 'host:1'], 'finished'],
+      [['started', 'host:2'], 'finished'],
+      [['started', 'host:1'], 'finished'],
+    ]);
+    expect(await jobs.find(b)).toMatchObject({ status: 'done', attempts: 2, dueAt: null, error: null });
+    expect(await jobs.find(d)).toMatchObject({ status: 'skipped', attempts: 1, carrier: 'e4-x', finishedAt: expect.any(Date) as Date });
+  });
+
   test('are opened with the time of arrival to the millisecond', async () => {
     const ids = await carried(1);
     const [id = ''] = ids;
