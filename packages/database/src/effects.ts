@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { ofFew } from './by-key.ts';
 import { floatColumn, textColumn, uuidColumn } from './columns.ts';
-import type { Database } from './database.ts';
+import type { Database, SqlValue } from './database.ts';
 import { gather } from './gather.ts';
+import { type InsertIfNew, insertingIfNew } from './if-new.ts';
 
 /** What a worker may do about an effect that it is about to make. */
 export type EffectClaim =
@@ -73,7 +74,8 @@ interface Settlement {
 /** The ledger in `backhaul.effects`. What is claimed, settled or released in one turn of the event loop shares a statement. */
 export function createEffects(database: Database): Effects {
   const keyOf = ({ key }: { key: string }) => key;
-  const claim = gather<Claim, EffectClaim>({ max: MAX_GATHERED, keyOf, run: (items) => claimAll(database, items) });
+  const insertIfNew = insertingIfNew('backhaul.claim_new_effects($1, $2, $3, $4)');
+  const claim = gather<Claim, EffectClaim>({ max: MAX_GATHERED, keyOf, run: (items) => claimAll(database, insertIfNew, items) });
   const settle = gather<Settlement, boolean>({ max: MAX_GATHERED, keyOf, run: (items) => settleAll(database, items) });
   const release = gather<Pick<Settlement, 'key' | 'token'>, void>({ max: MAX_GATHERED, keyOf, run: (items) => releaseAll(database, items) });
   return {
@@ -118,7 +120,7 @@ const CLAIMS = `INSERT INTO backhaul.effects AS e (effect_key, message_id, state
   SELECT key, message_id, 'claimed', token, now() + lease_ms * interval '1 millisecond'
   FROM unnest($1::text[], $2::text[], $3::uuid[], $4::float8[]) AS claims(key, message_id, token, lease_ms)`;
 
-async function claimAll(database: Database, claims: readonly Claim[]): Promise<EffectClaim[]> {
+async function claimAll(database: Database, insertIfNew: InsertIfNew, claims: readonly Claim[]): Promise<EffectClaim[]> {
   const values = [
     textColumn(claims.map(({ key }) => key)),
     textColumn(claims.map(({ messageId }) => messageId)),
@@ -126,8 +128,8 @@ async function claimAll(database: Database, claims: readonly Claim[]): Promise<E
     floatColumn(claims.map(({ leaseMs }) => leaseMs)),
   ];
   // Nearly always nobody has tried before: only when somebody has is it worth asking who.
-  const { rowCount } = await database.query(`${CLAIMS} ON CONFLICT (effect_key) DO NOTHING`, values, 'prepared');
-  if (rowCount === claims.length) return claims.map(({ token }) => ({ state: 'claimed', token }));
+  const allNew = (await insertIfNew(database, values)) || (await insertMissing(database, values)) === claims.length;
+  if (allNew) return claims.map(({ token }) => ({ state: 'claimed', token }));
   // One statement: two workers that claim at the same moment are ordered by the row's lock, and one of them sees the other's lease.
   const { rows } = await database.query<ClaimRow>(
     `${CLAIMS} ON CONFLICT (effect_key) DO UPDATE SET
@@ -143,6 +145,12 @@ async function claimAll(database: Database, claims: readonly Claim[]): Promise<E
     if (row === undefined) throw new Error('the effects ledger returned no row for a claim');
     return claimOf(row, token);
   });
+}
+
+/** Inserts those that are not there yet, and says how many those were. */
+async function insertMissing(database: Database, values: readonly SqlValue[]): Promise<number> {
+  const { rowCount } = await database.query(`${CLAIMS} ON CONFLICT (effect_key) DO NOTHING`, values, 'prepared');
+  return rowCount;
 }
 
 function claimOf(row: ClaimRow, token: string): EffectClaim {

@@ -1,7 +1,8 @@
 import { IS_OPEN, ofFew } from './by-key.ts';
 import { bytesColumn, intColumn, jsonColumn, textColumn } from './columns.ts';
-import type { Database, Queryable } from './database.ts';
+import type { Database, Queryable, SqlValue } from './database.ts';
 import type { HistoryEntry, StoredError } from './history.ts';
+import { type InsertIfNew, insertingIfNew } from './if-new.ts';
 
 /** Where a job is in its life. `queued`, `active` and `retrying` are open; the rest is for good. */
 export type JobStatus = 'queued' | 'active' | 'retrying' | 'done' | 'skipped' | 'cancelled' | 'dead';
@@ -86,8 +87,9 @@ const AFTER = `($1 = '' OR (received_at, message_id) > (SELECT last.received_at,
 
 /** The record in `backhaul.jobs`. */
 export function createJobs(database: Database): Jobs {
+  const insertIfNew = insertingIfNew('backhaul.record_new_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9)');
   return {
-    record: (batch) => recordJobs(database, batch),
+    record: (batch) => recordJobs(database, batch, insertIfNew),
     async idle({ idleMs, after, limit }) {
       const { rows } = await database.query<OpenJob>(
         `SELECT message_id AS "messageId", queue, name, priority, traceparent, carrier FROM backhaul.jobs
@@ -150,33 +152,28 @@ export function createJobs(database: Database): Jobs {
 }
 
 /** Records a batch on any connection: the scheduler does it inside the transaction that notes its run. */
-export async function recordJobs(client: Queryable, batch: readonly NewJob[]): Promise<RecordOutcome[]> {
+export async function recordJobs(client: Queryable, batch: readonly NewJob[], insertIfNew?: InsertIfNew): Promise<RecordOutcome[]> {
   const first = new Map<string, NewJob>();
   for (const job of batch) if (!first.has(job.messageId)) first.set(job.messageId, job);
   // In one order everywhere: two batches that hold the same messages (a redelivery to another bridge) would otherwise deadlock.
   const jobs = [...first.values()].toSorted((left, right) => (left.messageId < right.messageId ? -1 : 1));
-  const column = <Value>(of: (job: NewJob) => Value) => jobs.map(of);
-  const { rowCount } = await client.query(
-    `INSERT INTO backhaul.jobs (message_id, queue, name, priority, body_hash, payload, traceparent, carrier)
-     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bytea[], $6::json[], $7::text[], $8::text[])
-     ON CONFLICT (message_id) DO NOTHING`,
-    [
-      textColumn(column(({ messageId }) => messageId)),
-      textColumn(column(({ queue }) => queue)),
-      textColumn(column(({ name }) => name)),
-      intColumn(column(({ priority }) => priority)),
-      bytesColumn(column(({ bodyHash }) => bodyHash)),
-      jsonColumn(column(({ payloadJson }) => payloadJson)),
-      textColumn(column(({ traceparent }) => traceparent)),
-      textColumn(column(({ carrier }) => carrier ?? null)),
-    ],
-    'prepared',
-  );
+  const { kinds, places } = byKind(jobs);
+  const values = [
+    textColumn(kinds.map(({ queue }) => queue)),
+    textColumn(kinds.map(({ name }) => name)),
+    intColumn(kinds.map(({ priority }) => priority)),
+    textColumn(kinds.map(({ carrier }) => carrier ?? null)),
+    textColumn(jobs.map(({ messageId }) => messageId)),
+    intColumn(places),
+    bytesColumn(jobs.map(({ bodyHash }) => bodyHash)),
+    jsonColumn(jobs.map(({ payloadJson }) => payloadJson)),
+    textColumn(jobs.map(({ traceparent }) => traceparent)),
+  ];
+  const allNew = (await insertIfNew?.(client, values)) === true || (await insertMissing(client, values)) === jobs.length;
   // Nearly always all of them are new: only when some are not is it worth asking which.
-  const stored: ReadonlyMap<string, StoredJob> =
-    rowCount === jobs.length
-      ? new Map(jobs.map((job) => [job.messageId, { bodyHash: job.bodyHash, finished: false, carrier: job.carrier ?? null }]))
-      : await storedJobs(client, jobs);
+  const stored: ReadonlyMap<string, StoredJob> = allNew
+    ? new Map(jobs.map((job) => [job.messageId, { bodyHash: job.bodyHash, finished: false, carrier: job.carrier ?? null }]))
+    : await storedJobs(client, jobs);
   return batch.map((job) => {
     const row = stored.get(job.messageId);
     // Pruned between the two statements: it was finished long ago.
@@ -184,6 +181,35 @@ export async function recordJobs(client: Queryable, batch: readonly NewJob[]): P
     if (!row.bodyHash.equals(job.bodyHash)) return { state: 'conflict' };
     return row.finished ? { state: 'finished' } : { state: 'open', carrier: row.carrier };
   });
+}
+
+/** What is the same for many jobs of a batch, once each, and for each job its place, from 1, in that. */
+function byKind(jobs: readonly NewJob[]): { kinds: NewJob[]; places: number[] } {
+  const placeOf = new Map<string, number>();
+  const kinds: NewJob[] = [];
+  const places = jobs.map((job) => {
+    const kind = `${job.queue} ${job.name} ${job.priority} ${job.carrier ?? ''}`;
+    let place = placeOf.get(kind);
+    if (place === undefined) {
+      place = kinds.push(job);
+      placeOf.set(kind, place);
+    }
+    return place;
+  });
+  return { kinds, places };
+}
+
+/** Inserts those that are not there yet, and says how many those were. */
+async function insertMissing(client: Queryable, values: readonly SqlValue[]): Promise<number> {
+  const { rowCount } = await client.query(
+    `INSERT INTO backhaul.jobs (message_id, queue, name, priority, carrier, body_hash, payload, traceparent)
+     SELECT j.id, ($1::text[])[j.kind], ($2::text[])[j.kind], ($3::int[])[j.kind], ($4::text[])[j.kind], j.hash, j.payload, j.traceparent
+     FROM unnest($5::text[], $6::int[], $7::bytea[], $8::json[], $9::text[]) AS j(id, kind, hash, payload, traceparent)
+     ON CONFLICT (message_id) DO NOTHING`,
+    values,
+    'prepared',
+  );
+  return rowCount;
 }
 
 interface StoredJob {
