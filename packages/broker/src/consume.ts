@@ -55,8 +55,10 @@ export interface Consumer {
 /** AMQP counts prefetched messages in 16 bits; more could not even be asked for. */
 const MAX_PREFETCH = 65_535;
 
+/** Holds no messages but the last: in flight they would outlive the young generation, which is what their collection costs most for. */
 interface Batch {
-  readonly deliveries: ConsumeMessage[];
+  readonly size: number;
+  readonly last: ConsumeMessage | undefined;
   verdict: BatchVerdict | undefined;
 }
 
@@ -133,7 +135,7 @@ export function consumeBatches(options: ConsumerOptions): Consumer {
     stop.signal.addEventListener('abort', onStop, { once: true });
 
     const count = () => {
-      unacked = buffer.length + inFlight.reduce((sum, batch) => sum + batch.deliveries.length, 0);
+      unacked = buffer.length + inFlight.reduce((sum, batch) => sum + batch.size, 0);
     };
 
     /** Acks from the oldest batch on, in order: one cumulative ack covers all that came before. */
@@ -141,8 +143,7 @@ export function consumeBatches(options: ConsumerOptions): Consumer {
       for (let head = inFlight[0]; head?.verdict !== undefined; head = inFlight[0]) {
         if (head.verdict === 'give_back') return end('a batch was given back');
         inFlight.shift();
-        const last = head.deliveries.at(-1);
-        if (last !== undefined) channel.ack(last, true);
+        if (head.last !== undefined) channel.ack(head.last, true);
       }
       count();
       pump();
@@ -165,15 +166,16 @@ export function consumeBatches(options: ConsumerOptions): Consumer {
       lingering = undefined;
       // By the timer as well: what came in while somebody waited for company must not pass the mark.
       if (over !== undefined || underPressure || buffer.length === 0 || inFlight.length >= options.batchesInFlight) return;
-      const batch: Batch = { deliveries: buffer.splice(0, options.batchSize), verdict: undefined };
+      const messages = buffer.splice(0, options.batchSize);
+      const batch: Batch = { size: messages.length, last: messages.at(-1), verdict: undefined };
       inFlight.push(batch);
       count();
-      void settleBatch(batch);
+      void settleBatch(batch, messages.map(toDelivery));
     }
 
-    async function settleBatch(batch: Batch): Promise<void> {
+    async function settleBatch(batch: Batch, deliveries: readonly Delivery[]): Promise<void> {
       try {
-        batch.verdict = await options.handle(batch.deliveries.map(toDelivery));
+        batch.verdict = await options.handle(deliveries);
       } catch (error) {
         options.log.error('batch handler failed', { queue: options.queue, error });
         batch.verdict = 'give_back';

@@ -153,10 +153,10 @@ export function createJobs(database: Database): Jobs {
 
 /** Records a batch on any connection: the scheduler does it inside the transaction that notes its run. */
 export async function recordJobs(client: Queryable, batch: readonly NewJob[], insertIfNew?: InsertIfNew): Promise<RecordOutcome[]> {
-  const first = new Map<string, NewJob>();
-  for (const job of batch) if (!first.has(job.messageId)) first.set(job.messageId, job);
   // In one order everywhere: two batches that hold the same messages (a redelivery to another bridge) would otherwise deadlock.
-  const jobs = [...first.values()].toSorted((left, right) => (left.messageId < right.messageId ? -1 : 1));
+  const sorted = batch.toSorted((left, right) => (left.messageId < right.messageId ? -1 : left.messageId > right.messageId ? 1 : 0));
+  // Of those with the same id the first of the batch is the first here.
+  const jobs = sorted.filter(({ messageId }, index) => sorted[index - 1]?.messageId !== messageId);
   const { kinds, places } = byKind(jobs);
   const values = [
     textColumn(kinds.map(({ queue }) => queue)),
@@ -170,7 +170,8 @@ export async function recordJobs(client: Queryable, batch: readonly NewJob[], in
     textColumn(jobs.map(({ traceparent }) => traceparent)),
   ];
   const allNew = (await insertIfNew?.(client, values)) === true || (await insertMissing(client, values)) === jobs.length;
-  // Nearly always all of them are new: only when some are not is it worth asking which.
+  // Nearly always all of them are new, each once: only when some are not is it worth asking which.
+  if (allNew && jobs.length === batch.length) return batch.map(({ carrier }) => ({ state: 'open', carrier: carrier ?? null }));
   const stored: ReadonlyMap<string, StoredJob> = allNew
     ? new Map(jobs.map((job) => [job.messageId, { bodyHash: job.bodyHash, finished: false, carrier: job.carrier ?? null }]))
     : await storedJobs(client, jobs);

@@ -18,24 +18,31 @@ interface Sealable {
  * @param sizeOf how many jobs of this name one envelope may carry; 1 means none does
  */
 export function seal<Job extends Sealable>(jobs: readonly Job[], sizeOf: (name: string) => number): (Job & { readonly carrier: string | null })[] {
-  const open = new Map<string, Job[]>();
-  const carriers = new Map<Job, string>();
-  const close = (group: readonly Job[]) => {
+  const open = new Map<string, number[]>();
+  const carriers = jobs.map((): string | null => null);
+  const close = (group: readonly number[]) => {
     if (group.length < 2) return;
-    const id = envelopeId(group.map(({ messageId }) => messageId));
-    for (const job of group) carriers.set(job, id);
+    const id = envelopeId(group.map((index) => jobs[index]?.messageId ?? ''));
+    for (const index of group) carriers[index] = id;
   };
-  for (const job of jobs) {
-    const key = `${job.name} ${job.priority}`;
-    let group = open.get(key);
-    if (group === undefined) open.set(key, (group = []));
-    group.push(job);
+  let group: number[] = [];
+  let kind: Sealable | undefined;
+  for (const [index, job] of jobs.entries()) {
+    // Neighbours are nearly always of one kind: then it need not be looked for.
+    if (kind?.name !== job.name || kind.priority !== job.priority) {
+      const key = `${job.name} ${job.priority}`;
+      const known = open.get(key);
+      if (known === undefined) open.set(key, (group = []));
+      else group = known;
+      kind = job;
+    }
+    group.push(index);
     if (group.length < sizeOf(job.name)) continue;
     close(group);
-    open.delete(key);
+    group.length = 0;
   }
-  for (const group of open.values()) close(group);
-  return jobs.map((job) => ({ ...job, carrier: carriers.get(job) ?? null }));
+  for (const rest of open.values()) close(rest);
+  return jobs.map((job, index) => ({ ...job, carrier: carriers[index] ?? null }));
 }
 
 /** The size stands in the id: what a queue holds is then counted without reading its jobs. */

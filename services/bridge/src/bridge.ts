@@ -76,8 +76,8 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
       shared.map(({ job }) => job),
       envelopeOf,
     );
-    const carried = new Map(shared.map(({ delivery }, index) => [delivery, sealed[index]]));
-    const good = decodedJobs.map(({ delivery, job }) => ({ delivery, job: carried.get(delivery) ?? job }));
+    let next = 0;
+    const good = decodedJobs.map(({ delivery, job, alone }) => ({ delivery, job: alone ? job : (sealed[next++] ?? job) }));
     failpoint('bridge.decoded');
 
     const deadline = Date.now() + patienceMs;
@@ -109,8 +109,12 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
         options.count(message.routingKey, 'poison', 1);
       }
     }
-    for (const { delivery } of recorded) options.count(delivery.routingKey, 'accepted', 1);
-    for (const delivery of repeated) options.count(delivery.routingKey, 'repeated', 1);
+    countAll(
+      options.count,
+      'accepted',
+      recorded.map(({ delivery }) => delivery),
+    );
+    countAll(options.count, 'repeated', repeated);
   }
 
   /**
@@ -189,6 +193,13 @@ export function createBridge(options: BridgeOptions): (batch: readonly Delivery[
     });
     return { recorded, repeated, refused };
   }
+}
+
+/** Once for each routing key of a batch: once for each message is half a microsecond each. */
+function countAll(count: BridgeCounter, result: 'accepted' | 'repeated', deliveries: readonly Delivery[]): void {
+  const counts = new Map<string, number>();
+  for (const { routingKey } of deliveries) counts.set(routingKey, (counts.get(routingKey) ?? 0) + 1);
+  for (const [routingKey, messages] of counts) count(routingKey, result, messages);
 }
 
 /** Wires the counter of `/metrics`. Unknown routing keys share one label: outsiders choose them. */
