@@ -4,6 +4,7 @@ import { floatColumn, textColumn, uuidColumn } from './columns.ts';
 import type { Database, SqlValue } from './database.ts';
 import { gather } from './gather.ts';
 import { type InsertIfNew, insertingIfNew } from './if-new.ts';
+import { type Many, createMany } from './many.ts';
 
 /** What a worker may do about an effect that it is about to make. */
 export type EffectClaim =
@@ -76,7 +77,8 @@ export function createEffects(database: Database): Effects {
   const keyOf = ({ key }: { key: string }) => key;
   const insertIfNew = insertingIfNew('backhaul.claim_new_effects($1, $2, $3, $4)');
   const claim = gather<Claim, EffectClaim>({ max: MAX_GATHERED, keyOf, run: (items) => claimAll(database, insertIfNew, items) });
-  const settle = gather<Settlement, boolean>({ max: MAX_GATHERED, keyOf, run: (items) => settleAll(database, items) });
+  const many = createMany();
+  const settle = gather<Settlement, boolean>({ max: MAX_GATHERED, keyOf, run: (items) => settleAll(database, many, items) });
   const release = gather<Pick<Settlement, 'key' | 'token'>, void>({ max: MAX_GATHERED, keyOf, run: (items) => releaseAll(database, items) });
   return {
     claim: (key, { messageId, leaseMs }) => claim({ key, messageId, leaseMs, token: randomUUID() }),
@@ -169,7 +171,7 @@ function claimOf(row: ClaimRow, token: string): EffectClaim {
   }
 }
 
-async function settleAll(database: Database, settlements: readonly Settlement[]): Promise<boolean[]> {
+async function settleAll(database: Database, many: Many, settlements: readonly Settlement[]): Promise<boolean[]> {
   const values = [
     textColumn(settlements.map(({ key }) => key)),
     uuidColumn(settlements.map(({ token }) => token)),
@@ -183,7 +185,9 @@ async function settleAll(database: Database, settlements: readonly Settlement[])
      FROM ${settled} AS s(key, token, state, provider_id, detail)
      WHERE ${ofFew('s.key')} AND effect_key = s.key AND attempt_token = s.token AND effects.state = 'claimed'`,
     values,
+    many.how,
   );
+  many.add(rowCount);
   // Nearly always all of them are ours: only when some are not is it worth asking which.
   if (rowCount === settlements.length) return settlements.map(() => true);
   const { rows } = await database.query<{ place: number }>(

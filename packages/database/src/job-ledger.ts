@@ -4,6 +4,7 @@ import type { Database, Queryable } from './database.ts';
 import { insertDeadJob } from './dead-letters.ts';
 import { gather } from './gather.ts';
 import type { HistoryEntry, StoredError } from './history.ts';
+import { type Many, createMany } from './many.ts';
 import { type DoneRow, wereDone, whichOf } from './which-done.ts';
 import { storable } from './storable.ts';
 
@@ -76,7 +77,8 @@ interface Closing {
 
 /** The ledger over `backhaul.jobs`. Every write names the attempt, so a superseded worker's write changes nothing. */
 export function createJobLedger(database: Database): JobLedger {
-  const close = gather<Closing, boolean>({ max: MAX_GATHERED, keyOf: ({ id }) => id, run: (items) => closeRuns(database, items) });
+  const many = createMany();
+  const close = gather<Closing, boolean>({ max: MAX_GATHERED, keyOf: ({ id }) => id, run: (items) => closeRuns(database, many, items) });
   return {
     async start(messageId, worker) {
       const { rows } = await database.query<Omit<StartedJob, 'state'>>(
@@ -100,6 +102,7 @@ export function createJobLedger(database: Database): JobLedger {
          FROM unnest($1::text[]) AS asked(id) JOIN backhaul.jobs ON message_id = asked.id
          WHERE ${ofFew('asked.id')} AND ${IS_OPEN} AND carrier = $2`,
         [textColumn(messageIds), carrier],
+        many.how,
       );
       const jobs = new Map(
         rows.map(({ receivedSeconds, startedAt: before, ...row }) => [
@@ -166,8 +169,8 @@ function entry(event: HistoryEntry['event'], details: Readonly<Record<string, un
   return { at: new Date().toISOString(), event, ...details };
 }
 
-async function closeRuns(database: Database, closings: readonly Closing[]): Promise<boolean[]> {
-  const done = await closeFirstRuns(database, closings.filter(isFirstAndLast));
+async function closeRuns(database: Database, many: Many, closings: readonly Closing[]): Promise<boolean[]> {
+  const done = await closeFirstRuns(database, many, closings.filter(isFirstAndLast));
   const others = closings.filter((closing) => !done.has(closing));
   const answers = others.length === 0 ? [] : await closeAnyRuns(database, others);
   others.forEach((closing, index) => {
@@ -192,7 +195,7 @@ function byEntries(closings: readonly Closing[]) {
  * Closes those of these runs whose job nothing ever happened to, at two thirds of what any other end costs: there is nothing to
  * keep or to append to. Returns those that are closed; the others may be open still.
  */
-async function closeFirstRuns(database: Database, closings: readonly Closing[]): Promise<Set<Closing>> {
+async function closeFirstRuns(database: Database, many: Many, closings: readonly Closing[]): Promise<Set<Closing>> {
   if (closings.length === 0) return new Set();
   const { firsts, places } = byEntries(closings);
   const histories = jsonbColumn(firsts.map(({ entries }) => storable(entries)));
@@ -210,7 +213,9 @@ async function closeFirstRuns(database: Database, closings: readonly Closing[]):
       places,
       jsonbColumn(closings.map(({ result }) => storable(result))),
     ],
+    many.how,
   );
+  many.add(rowCount);
   if (rowCount === closings.length) return new Set(closings);
   // The entries say which run it was: when it began and ended, and on which worker.
   const { rows } = await database.query<{ id: string }>(
