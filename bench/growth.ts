@@ -127,6 +127,7 @@ try {
         startCarried: () => Promise.reject(new Error('nothing is carried here')),
         leaveCarrier: () => Promise.reject(new Error('nothing is carried here')),
         finish: written,
+        finishAll: () => Promise.reject(new Error('nothing is carried here')),
         retry: written,
         postpone: written,
         bury: written,

@@ -1,5 +1,5 @@
 import { createDatabase, createJobLedger } from '@backhaul/database';
-import { type PushSender, notification, notificationHandlers, notificationJobs } from '@backhaul/jobs/notification';
+import { type PushSender, notification, notificationBatchHandlers, notificationHandlers, notificationJobs } from '@backhaul/jobs/notification';
 import { redisOptions, startWorker } from '@backhaul/queue';
 import { runService } from '@backhaul/runtime';
 import { notificationWorkerConfig, policySettings } from '../../services/notification-worker/src/config.ts';
@@ -32,6 +32,7 @@ await runService('notification-worker', { env: process.env, config: notification
       queue: notification,
       jobs: notificationJobs,
       handlers: notificationHandlers,
+      batchHandlers: notificationBatchHandlers,
       ports: createPorts({ channels, database, log, metrics, policy: policySettings(config) }),
       redis: redisOptions(config),
       prefix: config.QUEUE_PREFIX,

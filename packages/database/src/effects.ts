@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { ofFew } from './by-key.ts';
 import { floatColumn, textColumn, uuidColumn } from './columns.ts';
 import type { Database, SqlValue } from './database.ts';
-import { gather } from './gather.ts';
+import { gather, together } from './gather.ts';
 import { type InsertIfNew, insertingIfNew } from './if-new.ts';
 import { type Many, createMany } from './many.ts';
 
@@ -25,8 +25,12 @@ export type EffectClaim =
 export interface Effects {
   /** @param key says what is done to whom, and why: `push:<message id>:<token hash>` */
   claim(key: string, options: { messageId: string; leaseMs: number }): Promise<EffectClaim>;
+  /** The same for many of them, in one statement; the answers are in their order. */
+  claimAll(claims: readonly { readonly key: string; readonly messageId: string }[], options: { leaseMs: number }): Promise<readonly EffectClaim[]>;
   /** The effect was made. False when another attempt took the claim over meanwhile. */
   confirm(key: string, token: string, providerId: string | null): Promise<boolean>;
+  /** The same for many of them, in one statement; the answers are in their order. */
+  confirmAll(effects: readonly { readonly key: string; readonly token: string; readonly providerId: string | null }[]): Promise<readonly boolean[]>;
   /** The effect was certainly not made: the next try may claim afresh. */
   release(key: string, token: string): Promise<void>;
   /** Whether it was made cannot be known, and the policy is not to repeat it. */
@@ -76,12 +80,18 @@ interface Settlement {
 export function createEffects(database: Database): Effects {
   const keyOf = ({ key }: { key: string }) => key;
   const insertIfNew = insertingIfNew('backhaul.claim_new_effects($1, $2, $3, $4)');
-  const claim = gather<Claim, EffectClaim>({ max: MAX_GATHERED, keyOf, run: (items) => claimAll(database, insertIfNew, items) });
   const many = createMany();
-  const settle = gather<Settlement, boolean>({ max: MAX_GATHERED, keyOf, run: (items) => settleAll(database, many, items) });
+  const claiming = { keyOf, run: (items: readonly Claim[]) => claimAll(database, insertIfNew, items) };
+  const claim = gather<Claim, EffectClaim>({ max: MAX_GATHERED, ...claiming });
+  const claimTogether = together<Claim, EffectClaim>(claiming);
+  const settling = { keyOf, run: (items: readonly Settlement[]) => settleAll(database, many, items) };
+  const settle = gather<Settlement, boolean>({ max: MAX_GATHERED, ...settling });
+  const settleTogether = together<Settlement, boolean>(settling);
   const release = gather<Pick<Settlement, 'key' | 'token'>, void>({ max: MAX_GATHERED, keyOf, run: (items) => releaseAll(database, items) });
   return {
     claim: (key, { messageId, leaseMs }) => claim({ key, messageId, leaseMs, token: randomUUID() }),
+    claimAll: (claims, { leaseMs }) => claimTogether(claims.map(({ key, messageId }) => ({ key, messageId, leaseMs, token: randomUUID() }))),
+    confirmAll: (effects) => settleTogether(effects.map((effect) => ({ ...effect, state: 'confirmed', detail: null }))),
     confirm: (key, token, providerId) => settle({ key, token, state: 'confirmed', providerId, detail: null }),
     release: (key, token) => release({ key, token }),
     async giveUp(key, token, detail) {

@@ -62,3 +62,20 @@ export function gather<Item, Answer>({ max, keyOf, run }: GatherOptions<Item, An
       else timer ??= setImmediate(flush);
     });
 }
+
+/**
+ * One statement for all of these items, of which no two have the same key, for
+ * a caller that has them together; the answers are in their order. When the
+ * statement is refused, nothing is done for any of them.
+ */
+export function together<Item, Answer>({ keyOf, run }: Omit<GatherOptions<Item, Answer>, 'max'>): (items: readonly Item[]) => Promise<readonly Answer[]> {
+  return async (items) => {
+    if (items.length === 0) return [];
+    const order = items.map((item, index) => ({ key: keyOf(item), item, index })).sort((left, right) => (left.key < right.key ? -1 : 1));
+    const answers = await run(order.map(({ item }) => item));
+    if (answers.length !== items.length) throw new Error(`${items.length} items were asked about, ${answers.length} were answered`);
+    const inTheirOrder = new Array<Answer>(items.length);
+    order.forEach(({ index }, place) => (inTheirOrder[index] = answers[place] as Answer));
+    return inTheirOrder;
+  };
+}

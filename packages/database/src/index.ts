@@ -13,7 +13,7 @@ export { boolColumn, textColumn, uuidColumn } from './columns.ts';
 export { createCoalescing, type Announced, type Coalescing, type CoalescingKey } from './coalescing.ts';
 export { createDeadLetters, type DeadLetter, type DeadLetters, type PoisonMessage } from './dead-letters.ts';
 export { createDeviceTokens, type DeviceRegistration, type DeviceRow, type DeviceTokens, type GoneToken } from './device-tokens.ts';
-export { gather, type GatherOptions } from './gather.ts';
+export { gather, together, type GatherOptions } from './gather.ts';
 export { createHolds, type Holds } from './holds.ts';
 export { type HistoryEntry, type StoredError } from './history.ts';
 export { createEffects, type EffectClaim, type EffectRow, type Effects } from './effects.ts';

@@ -2,7 +2,7 @@ import { IS_OPEN, ofFew } from './by-key.ts';
 import { boolColumn, floatColumn, intColumn, jsonbColumn, textColumn, timeColumn } from './columns.ts';
 import type { Database, Queryable } from './database.ts';
 import { insertDeadJob } from './dead-letters.ts';
-import { gather } from './gather.ts';
+import { gather, together } from './gather.ts';
 import type { HistoryEntry, StoredError } from './history.ts';
 import { type Many, createMany } from './many.ts';
 import { type DoneRow, wereDone, whichOf } from './which-done.ts';
@@ -23,10 +23,18 @@ export interface StartedJob {
   readonly firstStartedAt: Date;
 }
 
+/** The end of a run in which nothing went wrong. */
+export interface RunFinish {
+  readonly status: 'done' | 'skipped';
+  readonly result: Readonly<Record<string, unknown>>;
+}
+
 /** How runs are closed. Each answers false when another run has taken over or the job was closed meanwhile. */
 export interface RunClosings {
   /** Closes the job as done or skipped. */
-  finish(messageId: string, attempt: number, outcome: { status: 'done' | 'skipped'; result: Readonly<Record<string, unknown>> }): Promise<boolean>;
+  finish(messageId: string, attempt: number, outcome: RunFinish): Promise<boolean>;
+  /** The same for many, in one statement; the answers are in their order. A value that Postgres refuses fails all of them. */
+  finishAll(finishes: readonly (RunFinish & { readonly messageId: string; readonly attempt: number })[]): Promise<readonly boolean[]>;
   /** The try failed and another one is due. */
   retry(messageId: string, attempt: number, failure: { error: StoredError; delayMs: number }): Promise<boolean>;
   /** Not now: the run ends without counting as a failed try. */
@@ -78,7 +86,9 @@ interface Closing {
 /** The ledger over `backhaul.jobs`. Every write names the attempt, so a superseded worker's write changes nothing. */
 export function createJobLedger(database: Database): JobLedger {
   const many = createMany();
-  const close = gather<Closing, boolean>({ max: MAX_GATHERED, keyOf: ({ id }) => id, run: (items) => closeRuns(database, many, items) });
+  const statement = { keyOf: ({ id }: Closing) => id, run: (items: readonly Closing[]) => closeRuns(database, many, items) };
+  const close = gather<Closing, boolean>({ max: MAX_GATHERED, ...statement });
+  const closeAll = together<Closing, boolean>(statement);
   return {
     async start(messageId, worker) {
       const { rows } = await database.query<Omit<StartedJob, 'state'>>(
@@ -139,9 +149,13 @@ export function createJobLedger(database: Database): JobLedger {
         latest = { at, attempt, status, entries: [...start, entry('finished', { attempt, status })] };
       return latest.entries;
     };
+    const finish = (messageId: string, attempt: number, { status, result }: RunFinish): Closing => ({
+      ...run(messageId, attempt, finished(attempt, status)),
+      ...{ status, result, error: null, delay: null, alone: false },
+    });
     return {
-      finish: (messageId, attempt, { status, result }) =>
-        close({ ...run(messageId, attempt, finished(attempt, status)), status, result, error: null, delay: null, alone: false }),
+      finish: (messageId, attempt, outcome) => close(finish(messageId, attempt, outcome)),
+      finishAll: (finishes) => closeAll(finishes.map(({ messageId, attempt, ...outcome }) => finish(messageId, attempt, outcome))),
       retry: (messageId, attempt, { error, delayMs }) =>
         close({
           ...run(messageId, attempt, [...start, entry('failed', { attempt, code: error.code, message: error.message, retryInMs: delayMs })]),

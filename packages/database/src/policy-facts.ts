@@ -1,5 +1,5 @@
 import { ofFew } from './by-key.ts';
-import type { Database } from './database.ts';
+import { type Database, DatabaseUnavailable } from './database.ts';
 import { gather } from './gather.ts';
 import { ANY_KIND, KIND, kindsThatMatter, policyKinds } from './policy-kinds.ts';
 
@@ -125,7 +125,17 @@ export function createPolicyFacts(
     keyOf: ({ messageId, userId, channel }) => `${messageId} ${channel} ${userId}`,
     run: read,
   });
-  return (requests) => Promise.all(requests.map((request) => ask(request)));
+  const askEach = (requests: readonly PolicyRequest[]) => Promise.all(requests.map((request) => ask(request)));
+  return async (requests) => {
+    if (requests.length < 2 || requests.length > maxGathered) return askEach(requests);
+    try {
+      return await read(requests);
+    } catch (error) {
+      // A value that Postgres refuses must fail its own question only.
+      if (error instanceof DatabaseUnavailable) throw error;
+      return askEach(requests);
+    }
+  };
 }
 
 /** The chat app's tables as an unqualified name finds them, if they have what is asked. */

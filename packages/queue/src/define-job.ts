@@ -71,12 +71,41 @@ export interface JobContext<Ports> {
 /** The work of one job. Must give the same result when run twice. */
 export type JobHandler<Payload, Ports> = (payload: Payload, context: JobContext<Ports>) => Promise<Outcome>;
 
+/** One message of a batch. */
+export interface BatchMessage<Payload> {
+  readonly messageId: string;
+  readonly payload: Payload;
+  readonly receivedAt: Date;
+}
+
+/** What a batch handler is given besides its messages; as in `JobContext`, for all of them. */
+export type BatchContext<Ports> = Pick<JobContext<Ports>, 'ports' | 'signal' | 'log'>;
+
+/** How a message leaves a batch: with its end, or with the handler by which it goes on from where the batch left it. */
+export type BatchAnswer<Payload, Ports> = Outcome | JobHandler<Payload, Ports>;
+
+/**
+ * The work of many jobs of one kind at once, each in its first run, as far as
+ * it is the same for nearly all of them. A message without an answer runs by
+ * the job's own handler, as if it had not been in the batch. Must not throw
+ * once it has begun something that only an answer tells of.
+ */
+export type BatchHandler<Payload, Ports> = (
+  messages: readonly BatchMessage<Payload>[],
+  context: BatchContext<Ports>,
+) => Promise<ReadonlyMap<string, BatchAnswer<Payload, Ports>>>;
+
 /** Any job, in a list. (A list of `JobDefinition` would take none: its priority makes it invariant in the payload.) */
 export type ListedJob = Pick<JobDefinition, 'name' | 'payload'>;
 
 /** The handlers of a list of jobs: forgetting one does not compile. */
 export type HandlersFor<Jobs extends readonly ListedJob[], Ports> = {
   readonly [Job in Jobs[number] as Job['name']]: JobHandler<z.output<Job['payload']>, Ports>;
+};
+
+/** The batch handlers of a list of jobs; most jobs have none. */
+export type BatchHandlersFor<Jobs extends readonly ListedJob[], Ports> = {
+  readonly [Job in Jobs[number] as Job['name']]?: BatchHandler<z.output<Job['payload']>, Ports>;
 };
 
 /** Declares a queue. */

@@ -1,5 +1,10 @@
 /** What a job is, without the machinery that runs it: this entry brings neither BullMQ nor a Redis client. */
 export {
+  type BatchAnswer,
+  type BatchContext,
+  type BatchHandler,
+  type BatchHandlersFor,
+  type BatchMessage,
   defineJob,
   defineQueue,
   type HandlersFor,

@@ -11,9 +11,17 @@ export interface JobLedger extends RunClosings {
   leaveCarrier(messageIds: readonly string[], carrier: string): Promise<void>;
 }
 
+/** The end of a run in which nothing went wrong. */
+export interface RunFinish {
+  readonly status: 'done' | 'skipped';
+  readonly result: Readonly<Record<string, unknown>>;
+}
+
 /** How runs are closed. Each answers false when another run has taken over. */
 export interface RunClosings {
-  finish(messageId: string, attempt: number, outcome: { status: 'done' | 'skipped'; result: Readonly<Record<string, unknown>> }): Promise<boolean>;
+  finish(messageId: string, attempt: number, outcome: RunFinish): Promise<boolean>;
+  /** The same for many, in one statement; the answers are in their order. */
+  finishAll(finishes: readonly (RunFinish & { readonly messageId: string; readonly attempt: number })[]): Promise<readonly boolean[]>;
   retry(messageId: string, attempt: number, failure: { error: LedgerError; delayMs: number }): Promise<boolean>;
   postpone(messageId: string, attempt: number, reason: { code: string; message: string; delayMs: number }): Promise<boolean>;
   bury(messageId: string, attempt: number | undefined, failure: { reason: string; error: LedgerError }): Promise<boolean>;

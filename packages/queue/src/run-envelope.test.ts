@@ -106,7 +106,8 @@ class BullJobs {
   readonly #left = new Set<Promise<unknown>>();
   #stuck: number;
   /** What an envelope asks of the queue. */
-  readonly envelope: Pick<EnvelopeRun, 'addAlone' | 'removeAlone' | 'mayLeave' | 'left'> = {
+  readonly envelope: Pick<EnvelopeRun, 'runBatch' | 'addAlone' | 'removeAlone' | 'mayLeave' | 'left'> = {
+    runBatch: async () => new Map(),
     addAlone: async (messageId, _name, delayMs) => {
       if (!this.dueAt.has(messageId)) this.dueAt.set(messageId, Date.now() + delayMs);
     },

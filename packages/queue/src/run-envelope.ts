@@ -10,6 +10,8 @@ export interface EnvelopeRun {
   readonly worker: string;
   readonly ledger: Pick<JobLedger, 'startCarried' | 'leaveCarrier'>;
   readonly log: Logger;
+  /** Brings those messages to their ends for which that goes at once, and tells which; the others run one by one. Does not throw. */
+  runBatch(opened: ReadonlyMap<string, StartedRun>, closings: RunClosings): Promise<ReadonlyMap<string, RunResult>>;
   /** Runs one message's job to its end. Does not throw. */
   runOne(messageId: string, opened: StartedRun, closings: RunClosings): Promise<RunResult>;
   /** Gives a message a Bull job of its own, due after `delayMs`. */
@@ -34,7 +36,8 @@ const MIN_PATIENCE_MS = 250;
 const LEFT_DELAY_MS = 120_000;
 
 /**
- * Runs the jobs of one envelope side by side. Each has its own run, time
+ * Runs the jobs of one envelope: first together, as far as their batch handler
+ * gets, then what is left side by side. Each of those has its own run, time
  * limit and end; what they share is the read that opens them, and the
  * statements in which their ends are written.
  *
@@ -58,13 +61,17 @@ export async function runEnvelope(run: EnvelopeRun): Promise<number | undefined>
   const { jobs, closings } = opened;
   const counts: Record<RunResult['status'], number> = { done: 0, skipped: 0, dead: 0, again: 0 };
   let againInMs: number | undefined;
+  const startedAt = performance.now();
+  const ended = await run.runBatch(jobs, closings);
+  for (const result of ended.values()) {
+    counts[result.status] += 1;
+    if (result.status === 'again') againInMs = Math.max(againInMs ?? 0, result.delayMs);
+  }
   const running = new Map<string, Promise<void>>();
   const few = Math.max(1, Math.floor(jobs.size * FEW));
-  const startedAt = performance.now();
   const { promise: placeIsOver, resolve: endPlace } = Promise.withResolvers<void>();
   let patience: NodeJS.Timeout | undefined;
-  const onEnd = (messageId: string) => {
-    running.delete(messageId);
+  const waitForFew = () => {
     if (running.size > few || patience !== undefined) return;
     const tookMs = performance.now() - startedAt;
     patience = setTimeout(endPlace, Math.max(MIN_PATIENCE_MS, tookMs * PATIENCE) - tookMs);
@@ -80,7 +87,8 @@ export async function runEnvelope(run: EnvelopeRun): Promise<number | undefined>
       if (result.because === 'handed_back' || result.because === 'unrecorded') againInMs = Math.max(againInMs ?? 0, result.delayMs);
       else await goAlone(messageId, job.name, result.delayMs);
     }
-    onEnd(messageId);
+    running.delete(messageId);
+    waitForFew();
   }
 
   async function goAlone(messageId: string, name: string, delayMs: number): Promise<void> {
@@ -119,13 +127,15 @@ export async function runEnvelope(run: EnvelopeRun): Promise<number | undefined>
     return true;
   }
 
-  for (const [messageId, job] of jobs) running.set(messageId, runToItsEnd(messageId, job));
-  const ended = Promise.all(running.values());
-  await Promise.race([ended, placeIsOver]);
+  for (const [messageId, job] of jobs) if (!ended.has(messageId)) running.set(messageId, runToItsEnd(messageId, job));
+  const allEnded = Promise.all(running.values());
+  // The others may have ended in the batch, all of them.
+  if (ended.size > 0) waitForFew();
+  await Promise.race([allEnded, placeIsOver]);
   clearTimeout(patience);
   const wentOn = running.size;
   if (wentOn > 0) leaving = leave();
-  if ((await leaving) !== true) await ended;
+  if ((await leaving) !== true) await allEnded;
   run.log.info('envelope finished', { messages: run.messageIds.length, opened: jobs.size, ...counts, ...(leaving === undefined ? {} : { wentOn }) });
   return againInMs;
 }

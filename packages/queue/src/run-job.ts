@@ -1,6 +1,6 @@
 import { type Logger, describeError, pause } from '@backhaul/runtime';
 import type { JobDefinition, JobHandler } from './define-job.ts';
-import type { JobLedger, RunClosings, StartedRun } from './ledger.ts';
+import type { JobLedger, RunClosings, RunFinish, StartedRun } from './ledger.ts';
 import { type Outcome, PermanentFailure, RetryLater, TimedOut } from './outcome.ts';
 import { nextDelayMs } from './retry.ts';
 
@@ -36,6 +36,8 @@ export interface Run<Ports> {
   started?(info: { job: JobDefinition; attempt: number; receivedAt: Date }): void;
   /** One of many of its kind: its good end is worth a debug line only. */
   readonly quiet?: boolean;
+  /** Takes the place of the job's handler: the message was in a batch and goes on from where that left it. It runs even when the run must end, to settle what was begun. */
+  readonly goOn?: JobHandler<unknown, Ports> | undefined;
 }
 
 /** How long a job may be postponed in all. */
@@ -103,7 +105,7 @@ export async function runOpened<Ports>(run: Run<Ports>, ledger: RunClosings, ope
   const startedAt = performance.now();
   try {
     const lastTry = nextDelayMs(job.retry, failures + 1) === undefined;
-    const outcome = await callHandler(run, job, handler, payload.data, { attempt, lastTry, receivedAt: opened.receivedAt }, log);
+    const outcome = await callHandler(run, job, run.goOn ?? handler, payload.data, { attempt, lastTry, receivedAt: opened.receivedAt }, log);
     log[run.quiet === true ? 'debug' : 'info']('job finished', { status: outcome.status, runMs: Math.round(performance.now() - startedAt) });
     return await close({ status: outcome.status, outcome });
   } catch (error) {
@@ -150,7 +152,7 @@ async function callHandler<Ports>(
 ): Promise<Outcome> {
   // The lock was lost, or the stop began, while the run was being opened.
   const { signal } = run.end;
-  if (signal.aborted) throw signal.reason;
+  if (signal.aborted && run.goOn === undefined) throw signal.reason;
   const timer = setTimeout(() => run.end.abort(new TimedOut(job.timeoutMs)), job.timeoutMs);
   let giveUp: NodeJS.Timeout | undefined;
   let over = false;
@@ -177,24 +179,35 @@ async function callHandler<Ports>(
   }
 }
 
-/** Writes the end of the run down, patiently: the work is done, and a re-run is the dearer way to note it. */
-async function closeRun(ledger: RunClosings, messageId: string, log: Logger, attempt: number, closing: Closing): Promise<RunResult> {
+/** How a run ends that could not be written down. */
+export const UNRECORDED = { status: 'again', delayMs: LEDGER_AWAY_DELAY_MS, because: 'unrecorded' } as const satisfies RunResult;
+
+/** Writes the end of a run down, patiently: the work is done, and a re-run is the dearer way to note it. Undefined when it could not be. */
+export async function recordEnd<Answer>(log: Logger, status: string, write: () => Promise<Answer>): Promise<Answer | undefined> {
   const deadline = Date.now() + WRITE_PATIENCE_MS;
   for (let delayMs = 100; ; delayMs = Math.min(2_000, delayMs * 2)) {
     try {
-      const mine = await write(ledger, messageId, attempt, closing);
-      if (mine) break;
-      // What this run would do to the queue's job is the later run's to do, and its dead letter does not exist.
-      log.warn('the run was superseded, its end is not recorded', { status: closing.status });
-      return { status: 'skipped' };
+      return await write();
     } catch (error) {
       if (Date.now() + delayMs > deadline) {
-        log.error('the end of the run could not be recorded, the job will run again', { status: closing.status, error });
-        return { status: 'again', delayMs: LEDGER_AWAY_DELAY_MS, because: 'unrecorded' };
+        log.error('the end of the run could not be recorded, the job will run again', { status, error });
+        return undefined;
       }
       await pause(delayMs);
     }
   }
+}
+
+/** What this run would do to the queue's job is the later run's to do, and its dead letter does not exist. */
+export function superseded(log: Logger, status: string): RunResult {
+  log.warn('the run was superseded, its end is not recorded', { status });
+  return { status: 'skipped' };
+}
+
+async function closeRun(ledger: RunClosings, messageId: string, log: Logger, attempt: number, closing: Closing): Promise<RunResult> {
+  const mine = await recordEnd(log, closing.status, () => write(ledger, messageId, attempt, closing));
+  if (mine === undefined) return UNRECORDED;
+  if (!mine) return superseded(log, closing.status);
   switch (closing.status) {
     case 'done':
     case 'skipped':
@@ -211,12 +224,8 @@ async function closeRun(ledger: RunClosings, messageId: string, log: Logger, att
 function write(ledger: RunClosings, messageId: string, attempt: number, closing: Closing): Promise<boolean> {
   switch (closing.status) {
     case 'done':
-    case 'skipped': {
-      const { outcome } = closing;
-      const result =
-        outcome.status === 'done' ? outcome.result : { reason: outcome.reason, ...(outcome.detail === undefined ? {} : { detail: outcome.detail }) };
-      return ledger.finish(messageId, attempt, { status: closing.status, result });
-    }
+    case 'skipped':
+      return ledger.finish(messageId, attempt, finishOf(closing.outcome));
     case 'dead':
       return ledger.bury(messageId, attempt, { reason: closing.reason, error: describeError(closing.error) });
     case 'again':
@@ -224,6 +233,13 @@ function write(ledger: RunClosings, messageId: string, attempt: number, closing:
         ? ledger.retry(messageId, attempt, { error: describeError(closing.error), delayMs: closing.delayMs })
         : ledger.postpone(messageId, attempt, { code: codeOf(closing.error), message: closing.error.message, delayMs: closing.delayMs });
   }
+}
+
+/** What is kept of a good end. */
+export function finishOf(outcome: Outcome): RunFinish {
+  if (outcome.status === 'done') return outcome;
+  const { status, reason, detail } = outcome;
+  return { status, result: { reason, ...(detail === undefined ? {} : { detail }) } };
 }
 
 function codeOf(error: Error): string {

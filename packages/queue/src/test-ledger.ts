@@ -98,8 +98,16 @@ export function memoryLedger(): MemoryLedger {
   function closings(unwritten: 0 | 1): RunClosings {
     const close = (messageId: string, attempt: number | undefined, fields: Partial<MemoryJob>) =>
       change(messageId, attempt === undefined ? undefined : attempt - unwritten, { ...fields, ...(attempt === undefined ? {} : { attempts: attempt }) });
+    const finish: RunClosings['finish'] = (messageId, attempt, { status, result }) => close(messageId, attempt, { status, result });
     return {
-      finish: (messageId, attempt, { status, result }) => close(messageId, attempt, { status, result }),
+      finish,
+      async finishAll(finishes) {
+        if (failing > 0) {
+          failing -= 1;
+          throw new Error('the record is away');
+        }
+        return Promise.all(finishes.map(({ messageId, attempt, ...outcome }) => finish(messageId, attempt, outcome)));
+      },
       retry: (messageId, attempt, { error, delayMs }) =>
         close(messageId, attempt, { status: 'retrying', failures: failuresOf(messageId) + 1, error, delayMs, carrier: null }),
       postpone: (messageId, attempt, { delayMs }) => close(messageId, attempt, { status: 'retrying', delayMs, ...(delayMs > 0 ? { carrier: null } : {}) }),

@@ -1,15 +1,17 @@
+import { setMaxListeners } from 'node:events';
 import { hostname } from 'node:os';
 import { type Closeable, type HealthServer, type Logger, type Metrics, pause, withDeadline } from '@backhaul/runtime';
 import { DelayedError, type Job, Queue, UnrecoverableError, Worker } from 'bullmq';
 import pLimit, { type LimitFunction } from 'p-limit';
-import type { HandlersFor, JobDefinition, JobHandler, ListedJob, QueueDefinition } from './define-job.ts';
+import type { BatchHandler, BatchHandlersFor, HandlersFor, JobDefinition, JobHandler, ListedJob, QueueDefinition } from './define-job.ts';
 import type { RedisAddress } from './env.ts';
 import { createInspector } from './inspect.ts';
 import { jobIdOf } from './job-id.ts';
-import type { JobLedger } from './ledger.ts';
+import type { JobLedger, RunClosings, StartedRun } from './ledger.ts';
 import { createPace } from './pace.ts';
 import type { JobData } from './producer.ts';
 import { assertSafe, failFast, patient, whenReady } from './redis.ts';
+import { type BatchResult, runBatch } from './run-batch.ts';
 import { runEnvelope } from './run-envelope.ts';
 import { type Run, RunAborted, type RunResult, runJob, runOpened } from './run-job.ts';
 import { createWatchdog } from './watchdog.ts';
@@ -19,6 +21,8 @@ export interface WorkerOptions<Jobs extends readonly ListedJob[], Ports> {
   readonly queue: QueueDefinition;
   readonly jobs: Jobs;
   readonly handlers: HandlersFor<Jobs, Ports>;
+  /** For the jobs of which many may travel in one envelope. Default: each message of one runs by itself. */
+  readonly batchHandlers?: BatchHandlersFor<Jobs, Ports>;
   readonly ports: Ports;
   readonly redis: RedisAddress;
   /** Prefix of the Bull keys. */
@@ -62,13 +66,14 @@ const CLOSE_PATIENCE_MS = 3_000;
  */
 export async function startWorker<const Jobs extends readonly ListedJob[], Ports>(options: WorkerOptions<Jobs, Ports>): Promise<Closeable> {
   const { queue, ledger, log, metrics, http } = options;
-  const runners = new Map<string, { job: JobDefinition; handler: JobHandler<unknown, Ports> }>();
+  const runners = new Map<string, { job: JobDefinition; handler: JobHandler<unknown, Ports>; batch: BatchHandler<unknown, Ports> | undefined }>();
   const limits = new Map<string, LimitFunction>();
   for (const job of options.jobs) {
     // The pair is sound by HandlersFor; a heterogeneous map cannot say so.
     const handler = (options.handlers as Record<string, unknown>)[job.name] as JobHandler<unknown, Ports>;
     const definition = job as unknown as JobDefinition;
-    runners.set(job.name, { job: definition, handler });
+    const batch = (options.batchHandlers as Record<string, unknown> | undefined)?.[job.name] as BatchHandler<unknown, Ports> | undefined;
+    runners.set(job.name, { job: definition, handler, batch });
     if (definition.atOnce !== undefined) limits.set(job.name, pLimit(definition.atOnce));
   }
   const concurrency = options.concurrency ?? queue.concurrency;
@@ -133,6 +138,31 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
     }
   }
 
+  /** Gives the messages of an envelope, which are of one kind, to their batch handler, if they have one. */
+  async function runTogether(bullJob: BullJob, opened: ReadonlyMap<string, StartedRun>, closings: RunClosings): Promise<BatchResult<Ports>> {
+    const [first] = opened.values();
+    const { job, batch } = runners.get(first?.name ?? '') ?? {};
+    if (job === undefined || batch === undefined || limits.has(job.name)) return { ended: new Map(), goOn: new Map() };
+    const entry: RunningJob = { jobId: bullJob.id ?? '', end: new AbortController(), whenLockLost: job.whenLockLost ?? 'end' };
+    setMaxListeners(0, entry.end.signal);
+    running.add(entry);
+    const startedAt = performance.now();
+    try {
+      const result = await runBatch({ job, batch, opened, closings, ports: options.ports, log: log.child({ queue: queue.name, jobId: entry.jobId }), end: entry.end });
+      const labels = { queue: queue.name, name: job.name };
+      const tookSeconds = (performance.now() - startedAt) / 1_000;
+      for (const [messageId, { status }] of result.ended) {
+        const receivedAt = opened.get(messageId)?.receivedAt.getTime() ?? Date.now();
+        waitSeconds.observe(labels, Math.max(0, (Date.now() - receivedAt) / 1_000 - tookSeconds));
+        runSeconds.observe({ ...labels, outcome: status }, tookSeconds);
+      }
+      watchdog.alive();
+      return result;
+    } finally {
+      running.delete(entry);
+    }
+  }
+
   /** Runs a Bull job; returns after how long it must run again, if it must. */
   async function runBullJob(bullJob: BullJob): Promise<number | undefined> {
     const { data, id = '' } = bullJob;
@@ -145,16 +175,22 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
       if (result.status === 'dead') throw new UnrecoverableError(result.reason);
       return result.status === 'again' ? result.delayMs : undefined;
     }
+    let goOn: BatchResult<Ports>['goOn'] = new Map();
     const againInMs = await runEnvelope({
       id,
       messageIds: data.messageIds,
       worker: workerName,
       ledger,
       log: log.child({ queue: queue.name, jobId: id }),
+      async runBatch(opened, closings) {
+        const result = await runTogether(bullJob, opened, closings);
+        goOn = result.goOn;
+        return result.ended;
+      },
       runOne: (messageId, opened, closings) =>
         runOne(bullJob, { messageId, traceparent: opened.traceparent }, (run) => {
           const limit = limits.get(opened.name);
-          const open = () => runOpened(run, closings, opened);
+          const open = () => runOpened({ ...run, goOn: goOn.get(messageId) }, closings, opened);
           return limit === undefined ? open() : limit(open);
         }),
       addAlone: async (messageId, name, delayMs) => {

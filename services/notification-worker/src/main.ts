@@ -1,5 +1,5 @@
 import { createDatabase, createJobLedger } from '@backhaul/database';
-import { notification, notificationHandlers, notificationJobs } from '@backhaul/jobs/notification';
+import { notification, notificationBatchHandlers, notificationHandlers, notificationJobs } from '@backhaul/jobs/notification';
 import { redisOptions, startWorker } from '@backhaul/queue';
 import { runService } from '@backhaul/runtime';
 import { createChannels } from './channels.ts';
@@ -44,6 +44,7 @@ await runService('notification-worker', { env: process.env, config: notification
       queue: notification,
       jobs: notificationJobs,
       handlers: notificationHandlers,
+      batchHandlers: notificationBatchHandlers,
       ports,
       redis: redisOptions(config),
       prefix: config.QUEUE_PREFIX,

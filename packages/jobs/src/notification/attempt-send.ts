@@ -1,4 +1,4 @@
-import type { JobContext } from '@backhaul/queue/job';
+import type { BatchContext } from '@backhaul/queue/job';
 import { describeError, failpoint } from '@backhaul/runtime';
 import { heedAnswer } from './heed-brake.ts';
 import { sendTimeoutMs } from './limits.ts';
@@ -6,7 +6,7 @@ import type { Delivery, NotificationPorts, NotificationRecord } from './ports.ts
 
 /** Makes one send within its time limit; whatever happens, the answer is a Delivery. */
 export async function attemptSend(
-  context: JobContext<NotificationPorts>,
+  context: BatchContext<NotificationPorts>,
   message: { readonly channel: NotificationRecord['channel']; send(signal: AbortSignal, again: boolean): Promise<Delivery> },
   again: boolean,
 ): Promise<Delivery> {

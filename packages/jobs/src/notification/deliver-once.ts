@@ -3,10 +3,11 @@ import { attemptSend } from './attempt-send.ts';
 import { RefusedForGood, busy, failureOf, unknownDelivery } from './failures.ts';
 import { waitForBrake } from './heed-brake.ts';
 import { leaseMs } from './limits.ts';
+import type { Allowed } from './policy/ask.ts';
 import type { Wording } from './policy/wording.ts';
 import { settleLost } from './settle-lost.ts';
 import { type Delivered, confirmed, refuse } from './write-outcome.ts';
-import type { Delivery, LookUp, NotificationPorts, NotificationRecord } from './ports.ts';
+import type { Delivery, EffectClaim, LookUp, NotificationPorts, NotificationRecord } from './ports.ts';
 
 /** One message that is to reach its recipient once. */
 export interface DeliverOnce {
@@ -28,6 +29,15 @@ export interface DeliverOnce {
   readonly result?: object;
   /** Another way to the same person. */
   readonly otherwise?: Otherwise;
+  /** What was done for it together with others: it goes on from there. */
+  readonly begun?: Begun | undefined;
+}
+
+/** A message that was claimed, and perhaps sent, in a batch. */
+export interface Begun {
+  readonly claim: EffectClaim;
+  /** The send that was begun; the policy allowed it. */
+  readonly sending?: { readonly delivery: Promise<Delivery>; readonly allowed: Allowed } | undefined;
 }
 
 /** What is sent instead of a message that is certain not to reach the person. */
@@ -65,9 +75,7 @@ export interface Otherwise {
  * | ambiguous | stays claimed until the lease ends, or given up | RetryLater, or PermanentFailure `delivery_unknown` |
  */
 export async function deliverOnce(context: JobContext<NotificationPorts>, message: DeliverOnce): Promise<Delivered | Outcome> {
-  const { effects } = context.ports;
-  await waitForBrake(context, message.channel);
-  const claim = await effects.claim(message.key, { messageId: context.messageId, leaseMs });
+  const claim = message.begun?.claim ?? (await claimed(context, message));
   switch (claim.state) {
     case 'confirmed':
       return { providerId: claim.providerId, alreadySent: true, confirmedAt: claim.confirmedAt };
@@ -85,20 +93,28 @@ export async function deliverOnce(context: JobContext<NotificationPorts>, messag
   }
 }
 
+async function claimed(context: JobContext<NotificationPorts>, { channel, key }: DeliverOnce): Promise<EffectClaim> {
+  await waitForBrake(context, channel);
+  return context.ports.effects.claim(key, { messageId: context.messageId, leaseMs });
+}
+
 async function firstSend(context: JobContext<NotificationPorts>, message: DeliverOnce, token: string): Promise<Delivered | Outcome> {
   const { effects } = context.ports;
-  try {
-    const instead = await message.mayNotSend?.();
-    if (instead !== undefined) {
+  const { sending } = message.begun ?? {};
+  if (sending === undefined) {
+    try {
+      const instead = await message.mayNotSend?.();
+      if (instead !== undefined) {
+        await effects.release(message.key, token);
+        return instead;
+      }
+    } catch (error) {
+      // Nothing was sent. Left claimed, the next try would take this for a lost send and never make it.
       await effects.release(message.key, token);
-      return instead;
+      throw error;
     }
-  } catch (error) {
-    // Nothing was sent. Left claimed, the next try would take this for a lost send and never make it.
-    await effects.release(message.key, token);
-    throw error;
   }
-  const delivery = await attemptSend(context, message, false);
+  const delivery = await (sending?.delivery ?? attemptSend(context, message, false));
   switch (delivery.outcome) {
     case 'sent':
       return confirmed(context, message.key, token, delivery.providerId);

@@ -1,4 +1,4 @@
-import { type JobContext, RetryLater } from '@backhaul/queue/job';
+import { type BatchContext, type JobContext, RetryLater } from '@backhaul/queue/job';
 import { deferralMs, unauthorizedDelayMs } from './failures.ts';
 import type { Channel } from './policy/port.ts';
 import type { Delivery, NotificationPorts } from './ports.ts';
@@ -21,7 +21,7 @@ export async function waitForBrake({ ports }: JobContext<NotificationPorts>, cha
  * A rate limit holds pushes only: of mail it is one mailbox's or one relay's
  * greylisting, of text messages it is over within a second.
  */
-export async function heedAnswer({ ports }: JobContext<NotificationPorts>, channel: Channel, delivery: Delivery): Promise<void> {
+export async function heedAnswer({ ports }: BatchContext<NotificationPorts>, channel: Channel, delivery: Delivery): Promise<void> {
   if (delivery.outcome === 'unauthorized' && delivery.about === undefined) await ports.brake.hold(channel, unauthorizedDelayMs, 'channel_unauthorized');
   else if (channel === 'push' && delivery.outcome === 'deferred' && delivery.code === 'rate_limited')
     await ports.brake.hold(channel, deferralMs(delivery.retryAfterMs), 'rate_limited');

@@ -1,7 +1,8 @@
-import type { HandlersFor } from '@backhaul/queue/job';
+import type { BatchHandlersFor, HandlersFor } from '@backhaul/queue/job';
 import type { notificationJobs } from './jobs.ts';
 import type { NotificationPorts } from './ports.ts';
 import { sendEmailHandler } from './send-email/handler.ts';
+import { sendPushBatch } from './send-push/batch.ts';
 import { sendPushHandler } from './send-push/handler.ts';
 import { sendSmsHandler } from './send-sms/handler.ts';
 import { withdrawHandler } from './withdraw/handler.ts';
@@ -35,3 +36,6 @@ export const notificationHandlers = {
   'notification.send-sms': sendSmsHandler,
   'notification.withdraw': withdrawHandler,
 } satisfies HandlersFor<typeof notificationJobs, NotificationPorts>;
+
+/** The work of those of which many come at once. */
+export const notificationBatchHandlers = { 'notification.send-push': sendPushBatch } satisfies BatchHandlersFor<typeof notificationJobs, NotificationPorts>;

@@ -24,6 +24,12 @@ export function memoryEffects(): EffectLedger & { readonly rows: Map<string, Mem
     expireLeases() {
       for (const row of rows.values()) row.expired = true;
     },
+    claimAll(claims, options) {
+      return Promise.all(claims.map(({ key, messageId }) => this.claim(key, { messageId, ...options })));
+    },
+    confirmAll(effects) {
+      return Promise.all(effects.map(({ key, token, providerId }) => this.confirm(key, token, providerId)));
+    },
     async claim(key, { messageId, leaseMs }) {
       tokens += 1;
       const token = `token-${tokens}`;

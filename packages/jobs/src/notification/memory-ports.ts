@@ -102,6 +102,9 @@ export function memoryPorts(answers: readonly (Delivery | Error)[] = []) {
       async record(record) {
         records.push(record);
       },
+      async recordAll(all) {
+        records.push(...all);
+      },
       async recordEach(each) {
         records.push(...each);
       },

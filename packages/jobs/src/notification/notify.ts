@@ -27,15 +27,7 @@ const databaseDelayMs = 10_000;
  * that. While tries are left there is no row.
  */
 export async function notify(context: JobContext<NotificationPorts>, { channel, notification, prepare }: Notify): Promise<Outcome> {
-  const record = (success: boolean) =>
-    context.ports.notifications.record({
-      messageId: context.messageId,
-      channel,
-      userId: notification.userId,
-      title: notification.title,
-      body: notification.body,
-      success,
-    });
+  const record = (success: boolean) => context.ports.notifications.record(recordOf(context.messageId, channel, notification, success));
   return keepRecords(
     context,
     async () => {
@@ -45,7 +37,7 @@ export async function notify(context: JobContext<NotificationPorts>, { channel, 
         return skipped('no_address', `a ${channel} notification needs an address of that kind`);
       }
       const judged = judge(context, { channel, notification, userIds: [notification.userId] });
-      let allowed: Allowed = {};
+      let allowed: Allowed = message.begun?.sending?.allowed ?? {};
       const underPolicy = (way: DeliverOnce): DeliverOnce => ({
         ...way,
         ...(way.otherwise === undefined ? {} : { otherwise: { ...way.otherwise, message: underPolicy(way.otherwise.message) } }),
@@ -69,6 +61,11 @@ export async function notify(context: JobContext<NotificationPorts>, { channel, 
     },
     () => record(false),
   );
+}
+
+/** The row of a notification to one person. */
+export function recordOf(messageId: string, channel: NotificationRecord['channel'], { userId, title, body }: Notification, success: boolean): NotificationRecord {
+  return { messageId, channel, userId, title, body, success };
 }
 
 /** Runs `work`; when it fails for good, `recordFailure` keeps the rows that say so. Without the ledger no try is used up. */

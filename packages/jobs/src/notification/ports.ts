@@ -68,6 +68,8 @@ export interface NotificationRecord {
 export interface NotificationLog {
   /** Keeps one row per message id and channel however often it is called; a row that says success keeps saying so. */
   record(record: NotificationRecord): Promise<void>;
+  /** The same for many messages. */
+  recordAll(records: readonly NotificationRecord[]): Promise<void>;
   /** The same for a message to several people: one row each. */
   recordEach(records: readonly NotificationRecord[]): Promise<void>;
 }
@@ -84,7 +86,11 @@ export type EffectClaim =
 /** The part of the effects ledger that sending needs; `Effects` of @backhaul/database fits. */
 export interface EffectLedger {
   claim(key: string, options: { messageId: string; leaseMs: number }): Promise<EffectClaim>;
+  /** Many at once; the answers are in their order. */
+  claimAll(claims: readonly { readonly key: string; readonly messageId: string }[], options: { leaseMs: number }): Promise<readonly EffectClaim[]>;
   confirm(key: string, token: string, providerId: string | null): Promise<boolean>;
+  /** Many at once; the answers are in their order. */
+  confirmAll(effects: readonly { readonly key: string; readonly token: string; readonly providerId: string | null }[]): Promise<readonly boolean[]>;
   release(key: string, token: string): Promise<void>;
   giveUp(key: string, token: string, detail: string): Promise<void>;
   /** Not made, and not to be tried again in this way. False when another try took the claim over meanwhile. */

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { type Database, boolColumn, gather, sqlState, textColumn, uuidColumn } from '@backhaul/database';
+import { type Database, boolColumn, gather, sqlState, textColumn, together, uuidColumn } from '@backhaul/database';
 import type { NotificationLog, NotificationRecord } from '@backhaul/jobs/notification';
 import type { Logger } from '@backhaul/runtime';
 
@@ -9,10 +9,9 @@ const MAX_GATHERED = 500;
 /** Keeps the `notifications` table of the chat app. What is recorded in one turn of the event loop shares a statement. */
 export function createPgNotificationLog(database: Database, log: Logger): NotificationLog {
   let statement: string | undefined;
-  const write = gather<NotificationRow, void>({
-    max: MAX_GATHERED,
-    keyOf: ({ id }) => id,
-    async run(rows) {
+  const writing = {
+    keyOf: ({ id }: NotificationRow) => id,
+    async run(rows: readonly NotificationRow[]) {
       statement ??= await insertion(database);
       try {
         return await writeAll(database, statement, rows);
@@ -22,18 +21,29 @@ export function createPgNotificationLog(database: Database, log: Logger): Notifi
         throw error;
       }
     },
-  });
-  const record = async (id: string, { messageId, channel, userId, title, body, success }: NotificationRecord): Promise<void> => {
+  };
+  const write = gather<NotificationRow, void>({ max: MAX_GATHERED, ...writing });
+  const writeTogether = together<NotificationRow, void>(writing);
+  const record = async (id: string, notification: NotificationRecord): Promise<void> => {
     try {
-      await write({ id, userId, type: channel, title: storableText(title), body: storableText(body), success });
+      await write(rowOf(id, notification));
     } catch (error) {
-      // 22 data exception (a user id that is no uuid), 23 constraint (no such user): no later try could write this row either, and the message has been dealt with.
-      if (!/^2[23]/.test(sqlState(error) ?? '')) throw error;
+      const { messageId, channel } = notification;
+      // No later try could write this row either, and the message has been dealt with.
+      if (!isRefusal(error)) throw error;
       log.error('the notification could not be logged: its row is refused by the database', { messageId, channel, error });
     }
   };
   return {
     record: (row) => record(rowId(row.channel, row.messageId), row),
+    async recordAll(rows) {
+      try {
+        await writeTogether(rows.map((row) => rowOf(rowId(row.channel, row.messageId), row)));
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        await Promise.all(rows.map((row) => record(rowId(row.channel, row.messageId), row)));
+      }
+    },
     async recordEach(rows) {
       await Promise.all(rows.map((row) => record(rowId(row.channel, `${row.messageId}:${row.userId}`), row)));
     },
@@ -77,6 +87,15 @@ async function writeAll(database: Database, statement: string, rows: readonly No
     'prepared',
   );
   return rows.map(() => undefined);
+}
+
+function rowOf(id: string, { channel, userId, title, body, success }: NotificationRecord): NotificationRow {
+  return { id, userId, type: channel, title: storableText(title), body: storableText(body), success };
+}
+
+/** 22 data exception (a user id that is no uuid), 23 constraint (no such user). */
+function isRefusal(error: unknown): boolean {
+  return /^2[23]/.test(sqlState(error) ?? '');
 }
 
 /** A uuid (version 8, RFC 9562) made of the message's id. */

@@ -5,7 +5,8 @@ import { type Taken, take } from './cap.ts';
 import type { Gathered } from './coalesce.ts';
 import { type Decision, type Facts, decide, whenStale } from './decide.ts';
 import { type EventFacts, factsOf } from './facts.ts';
-import type { Channel, PolicyFacts, PolicyPort } from './port.ts';
+import { isUrgent } from './category.ts';
+import type { Channel, PolicyFacts, PolicyPort, PolicyRequest } from './port.ts';
 import { type Wording, summaryWording } from './wording.ts';
 
 /** The fields of an event that it is judged by. */
@@ -56,7 +57,7 @@ export function judge(context: JobContext<NotificationPorts>, questions: Questio
   let onRecord: Promise<ReadonlyMap<string, PolicyFacts>> | undefined;
 
   const read = async () => {
-    const rows = await policy.facts(userIds.map((userId) => ({ messageId, userId, channel, category, chatId, chatMessageId, senderId, receivedAt })));
+    const rows = await policy.facts(userIds.map((userId) => requestOf({ ...notification, messageId, userId, receivedAt }, channel)));
     return new Map(rows.map((row, index) => [userIds[index] ?? '', row]));
   };
 
@@ -121,6 +122,41 @@ export function judge(context: JobContext<NotificationPorts>, questions: Questio
       return summaryWording({ chat: notification.chatName ?? notification.title, count, deviceLocale: device?.locale, locale: notification.locale });
     },
   };
+}
+
+/** Whether what is on record about the user is all that decides about it: nothing is gathered or counted. */
+export function isDecidedByRecord({ settings }: PolicyPort, channel: Channel, notification: Judged): boolean {
+  if (isUrgent(notification)) return true;
+  return settings.perHour[channel] === undefined && !(settings.coalesce !== undefined && gathers(channel, notification));
+}
+
+/**
+ * Judges many notifications to one person each, of which the record decides.
+ * Undefined for one that is not sent, or not now: it is to be asked about by
+ * itself.
+ */
+export async function judgeAll(
+  policy: PolicyPort | undefined,
+  channel: Channel,
+  notifications: readonly (Judged & { readonly messageId: string; readonly userId: string; readonly receivedAt: Date })[],
+): Promise<readonly (Allowed | undefined)[]> {
+  if (policy === undefined) return notifications.map(() => ({}));
+  const rows = await policy.facts(notifications.map((each) => requestOf(each, channel)));
+  const now = Date.now();
+  return notifications.map((notification, index) => {
+    const row = rows[index];
+    const decision = row === undefined ? undefined : decide(factsOf(row, channel, notification, policy, now), now);
+    if (decision?.action !== 'send') return undefined;
+    policy.decided?.(channel, decision.rule);
+    return { rule: decision.rule };
+  });
+}
+
+function requestOf(
+  { category, chatId, chatMessageId, senderId, ...each }: Judged & { readonly messageId: string; readonly userId: string; readonly receivedAt?: Date | undefined },
+  channel: Channel,
+): PolicyRequest {
+  return { messageId: each.messageId, userId: each.userId, channel, category, chatId, chatMessageId, senderId, receivedAt: each.receivedAt };
 }
 
 /** Pushes about messages of a chat, unless they show nothing: what the app makes of those is its own. */

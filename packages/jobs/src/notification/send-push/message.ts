@@ -12,10 +12,19 @@ export type PushPayload = z.output<typeof notificationPush.data>;
 /** What FCM accepts for notification and data together. (FCM's documentation: "maximum payload 4096 bytes") */
 const maxPushBytes = 4_096;
 
+/** Everything that travels counts: a picture's address or a link as much as the body. */
+function sizeBytesOf({ title, body, data = {}, push: { collapseId: _, ...options } = {} }: PushPayload): number {
+  return Buffer.byteLength(JSON.stringify({ ...(options.dataOnly === true ? {} : { notification: { title, body } }), data, ...options }));
+}
+
+/** Whether a push holds it. */
+export function fits(payload: PushPayload): boolean {
+  return sizeBytesOf(payload) <= maxPushBytes;
+}
+
 /** @throws {PermanentFailure} `payload_too_large` */
-export function checkSize({ title, body, data = {}, push: { collapseId: _, ...options } = {} }: PushPayload): void {
-  // Everything that travels counts: a picture's address or a link as much as the body.
-  const sizeBytes = Buffer.byteLength(JSON.stringify({ ...(options.dataOnly === true ? {} : { notification: { title, body } }), data, ...options }));
+export function checkSize(payload: PushPayload): void {
+  const sizeBytes = sizeBytesOf(payload);
   if (sizeBytes <= maxPushBytes) return;
   throw new PermanentFailure(
     'payload_too_large',
@@ -27,7 +36,7 @@ export function checkSize({ title, body, data = {}, push: { collapseId: _, ...op
 export function toDevice(
   payload: PushPayload,
   { token, userId, suspectMessageId }: Pick<PushDevice, 'token' | 'userId'> & Partial<PushDevice>,
-  context: JobContext<NotificationPorts>,
+  context: Pick<JobContext<NotificationPorts>, 'messageId' | 'ports'>,
   heard: (answer: TokenAnswer) => void | Promise<void>,
 ): DeliverOnce {
   const { title, body, data = {}, push: { collapseId, ...options } = {} } = payload;

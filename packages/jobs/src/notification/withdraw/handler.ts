@@ -31,7 +31,7 @@ export const withdrawHandler: JobHandler<WithdrawPayload, NotificationPorts> = a
 /** Tells the devices, with a push that shows nothing and wakes nobody. No rule stands in its way, and it is no row in `notifications`. */
 function clear(payload: WithdrawPayload, context: JobContext<NotificationPorts>): Promise<Outcome> {
   const { notifications: _log, policy: _policy, ...ports } = context.ports;
-  const silent = { record: async () => undefined, recordEach: async () => undefined };
+  const silent = { record: async () => undefined, recordAll: async () => undefined, recordEach: async () => undefined };
   return sendPushHandler(clearingPush(payload), { ...context, ports: { ...ports, notifications: silent } });
 }
 

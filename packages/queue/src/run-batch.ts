@@ -1,0 +1,78 @@
+import type { Logger } from '@backhaul/runtime';
+import type { BatchHandler, BatchMessage, JobDefinition, JobHandler } from './define-job.ts';
+import type { RunClosings, StartedRun } from './ledger.ts';
+import { type Outcome, TimedOut } from './outcome.ts';
+import { type RunResult, UNRECORDED, finishOf, recordEnd, superseded } from './run-job.ts';
+
+/** The first runs of many messages of one kind. */
+export interface BatchRun<Ports> {
+  readonly job: JobDefinition;
+  readonly batch: BatchHandler<unknown, Ports>;
+  readonly opened: ReadonlyMap<string, StartedRun>;
+  readonly closings: Pick<RunClosings, 'finishAll'>;
+  readonly ports: Ports;
+  readonly log: Logger;
+  /** This batch's own. Aborted from outside, with a RunAborted, when it must end early. */
+  readonly end: AbortController;
+}
+
+/** What became of a batch. */
+export interface BatchResult<Ports> {
+  /** The messages that it brought to an end. */
+  readonly ended: ReadonlyMap<string, RunResult>;
+  /** Those that go on by themselves from where it left them. What is in neither runs as if there had been no batch. */
+  readonly goOn: ReadonlyMap<string, JobHandler<unknown, Ports>>;
+}
+
+/**
+ * Gives messages to their job's batch handler, and closes the runs of those
+ * that it brought to an end in one statement. Does not throw: when the handler
+ * does, all of them run by themselves.
+ */
+export async function runBatch<Ports>({ job, batch, opened, closings, ports, log, end }: BatchRun<Ports>): Promise<BatchResult<Ports>> {
+  const messages: BatchMessage<unknown>[] = [];
+  for (const [messageId, { payload, receivedAt, attempt }] of opened) {
+    // A payload that is refused, and what a run before this one may have begun, are for the job's own run.
+    if (attempt > 1) continue;
+    const parsed = job.payload.safeParse(payload);
+    if (parsed.success) messages.push({ messageId, payload: parsed.data, receivedAt });
+  }
+  const goOn = new Map<string, JobHandler<unknown, Ports>>();
+  const outcomes: { readonly messageId: string; readonly outcome: Outcome }[] = [];
+  const timer = setTimeout(() => end.abort(new TimedOut(job.timeoutMs)), job.timeoutMs);
+  try {
+    for (const [messageId, answer] of await batch(messages, { ports, log, signal: end.signal })) {
+      if (typeof answer === 'function') goOn.set(messageId, linked(answer, end));
+      else outcomes.push({ messageId, outcome: answer });
+    }
+  } catch (error) {
+    log.error('a batch handler failed, its messages run one by one', { job: job.name, messages: messages.length, error });
+  } finally {
+    clearTimeout(timer);
+  }
+  return { ended: await finish(outcomes, closings, log), goOn };
+}
+
+/** What the batch began ends by the batch's signal: whoever goes on with it can still end it. */
+function linked<Ports>(handler: JobHandler<unknown, Ports>, end: AbortController): JobHandler<unknown, Ports> {
+  return (payload, context) => {
+    context.signal.addEventListener('abort', () => end.abort(context.signal.reason), { once: true });
+    return handler(payload, context);
+  };
+}
+
+async function finish(
+  outcomes: readonly { readonly messageId: string; readonly outcome: Outcome }[],
+  closings: Pick<RunClosings, 'finishAll'>,
+  log: Logger,
+): Promise<ReadonlyMap<string, RunResult>> {
+  if (outcomes.length === 0) return new Map();
+  const finishes = outcomes.map(({ messageId, outcome }) => ({ messageId, attempt: 1, ...finishOf(outcome) }));
+  const mine = await recordEnd(log, 'done', () => closings.finishAll(finishes));
+  return new Map(
+    outcomes.map(({ messageId, outcome: { status } }, index) => {
+      if (mine === undefined) return [messageId, UNRECORDED];
+      return [messageId, mine[index] === true ? { status } : superseded(log.child({ messageId }), status)];
+    }),
+  );
+}
