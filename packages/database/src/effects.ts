@@ -91,7 +91,7 @@ export function createEffects(database: Database): Effects {
   return {
     claim: (key, { messageId, leaseMs }) => claim({ key, messageId, leaseMs, token: randomUUID() }),
     claimAll: (claims, { leaseMs }) => claimTogether(claims.map(({ key, messageId }) => ({ key, messageId, leaseMs, token: randomUUID() }))),
-    confirmAll: (effects) => settleTogether(effects.map((effect) => ({ ...effect, state: 'confirmed', detail: null }))),
+    confirmAll: (effects) => settleTogether(effects.map(({ key, token, providerId }) => ({ key, token, state: 'confirmed', providerId, detail: null }))),
     confirm: (key, token, providerId) => settle({ key, token, state: 'confirmed', providerId, detail: null }),
     release: (key, token) => release({ key, token }),
     async giveUp(key, token, detail) {

@@ -71,11 +71,15 @@ export function gather<Item, Answer>({ max, keyOf, run }: GatherOptions<Item, An
 export function together<Item, Answer>({ keyOf, run }: Omit<GatherOptions<Item, Answer>, 'max'>): (items: readonly Item[]) => Promise<readonly Answer[]> {
   return async (items) => {
     if (items.length === 0) return [];
-    const order = items.map((item, index) => ({ key: keyOf(item), item, index })).sort((left, right) => (left.key < right.key ? -1 : 1));
-    const answers = await run(order.map(({ item }) => item));
+    const keys = items.map(keyOf);
+    const order = keys.map((_key, index) => index);
+    const inOrder = keys.every((key, index) => index === 0 || (keys[index - 1] ?? '') < key);
+    if (!inOrder) order.sort((left, right) => ((keys[left] ?? '') < (keys[right] ?? '') ? -1 : 1));
+    const answers = await run(inOrder ? items : order.map((index) => items[index] as Item));
     if (answers.length !== items.length) throw new Error(`${items.length} items were asked about, ${answers.length} were answered`);
+    if (inOrder) return answers;
     const inTheirOrder = new Array<Answer>(items.length);
-    order.forEach(({ index }, place) => (inTheirOrder[index] = answers[place] as Answer));
+    order.forEach((index, place) => (inTheirOrder[index] = answers[place] as Answer));
     return inTheirOrder;
   };
 }

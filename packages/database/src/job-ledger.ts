@@ -114,12 +114,13 @@ export function createJobLedger(database: Database): JobLedger {
         [textColumn(messageIds), carrier],
         many.how,
       );
-      const jobs = new Map(
-        rows.map(({ receivedSeconds, startedAt: before, ...row }) => [
-          row.messageId,
-          { ...row, state: 'started' as const, receivedAt: new Date(Math.round(receivedSeconds * 1_000_000) / 1_000), firstStartedAt: before ?? startedAt },
-        ]),
-      );
+      // In the order of their ids: that is the order in which statements about them lock their rows.
+      rows.sort((left, right) => (left.messageId < right.messageId ? -1 : 1));
+      const jobs = new Map<string, StartedJob>();
+      for (const { messageId, name, payload, attempt, failures, traceparent, receivedSeconds, startedAt: before } of rows) {
+        const receivedAt = new Date(Math.round(receivedSeconds * 1_000_000) / 1_000);
+        jobs.set(messageId, { state: 'started', name, payload, attempt, failures, traceparent, receivedAt, firstStartedAt: before ?? startedAt });
+      }
       return { jobs, closings: closings({ at: startedAt, worker }) };
     },
     async leaveCarrier(messageIds, carrier) {
@@ -150,12 +151,20 @@ export function createJobLedger(database: Database): JobLedger {
       return latest.entries;
     };
     const finish = (messageId: string, attempt: number, { status, result }: RunFinish): Closing => ({
-      ...run(messageId, attempt, finished(attempt, status)),
-      ...{ status, result, error: null, delay: null, alone: false },
+      id: messageId,
+      attempt,
+      seen: unwritten === undefined ? attempt : attempt - 1,
+      status,
+      result,
+      error: null,
+      delay: null,
+      alone: false,
+      startedAt: unwritten?.at ?? null,
+      entries: finished(attempt, status),
     });
     return {
       finish: (messageId, attempt, outcome) => close(finish(messageId, attempt, outcome)),
-      finishAll: (finishes) => closeAll(finishes.map(({ messageId, attempt, ...outcome }) => finish(messageId, attempt, outcome))),
+      finishAll: (finishes) => closeAll(finishes.map((each) => finish(each.messageId, each.attempt, each))),
       retry: (messageId, attempt, { error, delayMs }) =>
         close({
           ...run(messageId, attempt, [...start, entry('failed', { attempt, code: error.code, message: error.message, retryInMs: delayMs })]),

@@ -67,7 +67,10 @@ async function finish(
   log: Logger,
 ): Promise<ReadonlyMap<string, RunResult>> {
   if (outcomes.length === 0) return new Map();
-  const finishes = outcomes.map(({ messageId, outcome }) => ({ messageId, attempt: 1, ...finishOf(outcome) }));
+  const finishes = outcomes.map(({ messageId, outcome }) => {
+    const { status, result } = finishOf(outcome);
+    return { messageId, attempt: 1, status, result };
+  });
   const mine = await recordEnd(log, 'done', () => closings.finishAll(finishes));
   return new Map(
     outcomes.map(({ messageId, outcome: { status } }, index) => {

@@ -49,12 +49,19 @@ export function createPorts({
       return delivery;
     },
   });
+  /** Set when it changes only: thousands of sends a second say the same. */
+  const alarms = new Map<string, 0 | 1>();
+  const alarm = (channel: NotificationRecord['channel'], value: 0 | 1) => {
+    if (alarms.get(channel) === value) return;
+    alarms.set(channel, value);
+    unauthorized.set({ channel }, value);
+  };
   // Around all providers of a channel: one whose place another takes is no alarm.
   const alarmed = <Message>(channel: NotificationRecord['channel'], port: Sender<Message>): Sender<Message> => ({
     async send(message, signal) {
       const delivery = await port.send(message, signal);
-      if (delivery.outcome === 'sent') unauthorized.set({ channel }, 0);
-      else if (delivery.outcome === 'unauthorized' && delivery.about === undefined) unauthorized.set({ channel }, 1);
+      if (delivery.outcome === 'sent') alarm(channel, 0);
+      else if (delivery.outcome === 'unauthorized' && delivery.about === undefined) alarm(channel, 1);
       return delivery;
     },
   });

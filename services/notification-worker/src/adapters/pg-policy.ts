@@ -13,6 +13,6 @@ export function createPgPolicy({ database, metrics, settings }: { database: Data
     change: createPolicyState(database),
     coalescing: createCoalescing(database),
     settings,
-    decided: (channel, rule) => decisions.inc({ channel, rule }),
+    decided: (channel, rule, count = 1) => decisions.inc({ channel, rule }, count),
   };
 }

@@ -57,7 +57,7 @@ export function judge(context: JobContext<NotificationPorts>, questions: Questio
   let onRecord: Promise<ReadonlyMap<string, PolicyFacts>> | undefined;
 
   const read = async () => {
-    const rows = await policy.facts(userIds.map((userId) => requestOf({ ...notification, messageId, userId, receivedAt }, channel)));
+    const rows = await policy.facts(userIds.map((userId) => requestOf({ messageId, userId, receivedAt, notification }, channel)));
     return new Map(rows.map((row, index) => [userIds[index] ?? '', row]));
   };
 
@@ -130,33 +130,37 @@ export function isDecidedByRecord({ settings }: PolicyPort, channel: Channel, no
   return settings.perHour[channel] === undefined && !(settings.coalesce !== undefined && gathers(channel, notification));
 }
 
+/** A notification to one person, among many. */
+export interface Asked {
+  readonly messageId: string;
+  readonly userId: string;
+  readonly receivedAt?: Date | undefined;
+  readonly notification: Judged;
+}
+
 /**
- * Judges many notifications to one person each, of which the record decides.
- * Undefined for one that is not sent, or not now: it is to be asked about by
- * itself.
+ * Judges many notifications of which the record decides. Undefined for one
+ * that is not sent, or not now: it is to be asked about by itself.
  */
-export async function judgeAll(
-  policy: PolicyPort | undefined,
-  channel: Channel,
-  notifications: readonly (Judged & { readonly messageId: string; readonly userId: string; readonly receivedAt: Date })[],
-): Promise<readonly (Allowed | undefined)[]> {
-  if (policy === undefined) return notifications.map(() => ({}));
-  const rows = await policy.facts(notifications.map((each) => requestOf(each, channel)));
+export async function judgeAll(policy: PolicyPort | undefined, channel: Channel, asked: readonly Asked[]): Promise<readonly (Allowed | undefined)[]> {
+  if (policy === undefined) return asked.map(() => ({}));
+  const rows = await policy.facts(asked.map((each) => requestOf(each, channel)));
   const now = Date.now();
-  return notifications.map((notification, index) => {
+  const counts = new Map<Decision['rule'], number>();
+  const judged = asked.map(({ notification }, index) => {
     const row = rows[index];
     const decision = row === undefined ? undefined : decide(factsOf(row, channel, notification, policy, now), now);
     if (decision?.action !== 'send') return undefined;
-    policy.decided?.(channel, decision.rule);
+    counts.set(decision.rule, (counts.get(decision.rule) ?? 0) + 1);
     return { rule: decision.rule };
   });
+  for (const [rule, count] of counts) policy.decided?.(channel, rule, count);
+  return judged;
 }
 
-function requestOf(
-  { category, chatId, chatMessageId, senderId, ...each }: Judged & { readonly messageId: string; readonly userId: string; readonly receivedAt?: Date | undefined },
-  channel: Channel,
-): PolicyRequest {
-  return { messageId: each.messageId, userId: each.userId, channel, category, chatId, chatMessageId, senderId, receivedAt: each.receivedAt };
+function requestOf({ messageId, userId, receivedAt, notification }: Asked, channel: Channel): PolicyRequest {
+  const { category, chatId, chatMessageId, senderId } = notification;
+  return { messageId, userId, channel, category, chatId, chatMessageId, senderId, receivedAt };
 }
 
 /** Pushes about messages of a chat, unless they show nothing: what the app makes of those is its own. */

@@ -66,8 +66,8 @@ export interface PolicyPort {
     ): Promise<{ readonly known: Announced } | { readonly answer: Answer }>;
   };
   readonly settings: PolicySettings;
-  /** Counts a decision. */
-  decided?(channel: Channel, rule: string): void;
+  /** Counts decisions; one if not said. */
+  decided?(channel: Channel, rule: string, count?: number): void;
 }
 
 /** What is decided by settings about all notifications. */

@@ -1,25 +1,33 @@
-import { type BatchAnswer, type BatchContext, type BatchHandler, type BatchMessage, done } from '@backhaul/queue/job';
-import { attemptSend } from '../attempt-send.ts';
+import { setMaxListeners } from 'node:events';
+import { type BatchAnswer, type BatchContext, type BatchHandler, type BatchMessage, type Outcome, done } from '@backhaul/queue/job';
+import { sendLimit, sendWithin } from '../attempt-send.ts';
 import type { Begun, DeliverOnce } from '../deliver-once.ts';
 import { leaseMs } from '../limits.ts';
 import { recordOf } from '../notify.ts';
 import { type Allowed, isDecidedByRecord, judgeAll } from '../policy/ask.ts';
 import type { Delivery, EffectClaim, NotificationPorts } from '../ports.ts';
 import type { TokenAnswer } from './devices.ts';
-import { isToDevice, pushToDevice } from './handler.ts';
+import { type PushToDevice, isToDevice, pushToDevice } from './handler.ts';
 import { type PushPayload, fits, toDevice } from './message.ts';
 import { waves } from './waves.ts';
 
-/** A push of a batch. */
+/** A push of a batch, and how far it has come. */
 interface Push {
   readonly messageId: string;
-  readonly payload: PushPayload & { readonly userId: string; readonly fcmToken: string };
+  readonly payload: PushToDevice;
   readonly receivedAt: Date;
-  readonly message: Omit<DeliverOnce, 'channel'>;
+  readonly message: DeliverOnce;
+  state:
+    | { readonly is: 'untouched' }
+    | ({ readonly is: 'begun' } & Begun)
+    /** Nothing is known of its row and its end: by itself it will find that it was sent, and see to them. */
+    | { readonly is: 'confirmed' }
+    | { readonly is: 'ended'; readonly outcome: Outcome };
 }
 
-/** One that is sent. */
-interface Sent extends Push {
+/** A push that is being sent. */
+interface Sending {
+  readonly push: Push;
   readonly token: string;
   readonly allowed: Allowed;
 }
@@ -32,70 +40,88 @@ interface Sent extends Push {
  * devices, is none for a batch at all.
  */
 export const sendPushBatch: BatchHandler<PushPayload, NotificationPorts> = async (messages, context) => {
-  const { ports } = context;
-  const answers = new Map<string, BatchAnswer<PushPayload, NotificationPorts>>();
-  if ((await ports.brake.held('push')) !== undefined) return answers;
+  const { ports, log } = context;
+  if ((await ports.brake.held('push')) !== undefined) return new Map();
   const ears = new Ears(ports);
   const pushes = messages.flatMap((each) => pushOf(each, context, ears) ?? []);
   const claims = await ports.effects.claimAll(
-    pushes.map(({ messageId, message: { key } }) => ({ key, messageId })),
+    pushes.map(({ messageId, message }) => ({ key: message.key, messageId })),
     { leaseMs },
   );
-  // From here on each has an answer, whatever fails: a claim that nobody knows of any more is taken for a lost send.
-  const goOn = (push: Push, begun: Begun) =>
-    answers.set(push.messageId, (_payload, itsContext) => pushToDevice(push.payload, itsContext, begun));
-  const claimed: (Push & { readonly claim: Extract<EffectClaim, { state: 'claimed' }> })[] = [];
-  pushes.forEach((push, index) => {
-    const claim = claims[index];
-    if (claim === undefined) return;
-    goOn(push, { claim });
-    if (claim.state === 'claimed') claimed.push({ ...push, claim });
-  });
   try {
-    const judged = await judgeAll(
-      ports.policy,
-      'push',
-      claimed.map(({ messageId, receivedAt, payload }) => ({ ...payload, messageId, receivedAt })),
-    );
-    const sending: [Sent, Promise<Delivery>][] = [];
-    claimed.forEach(({ claim, ...push }, index) => {
-      const allowed = judged[index];
-      if (allowed === undefined) return;
-      const delivery = attemptSend(context, { ...push.message, channel: 'push' }, false);
-      goOn(push, { claim, sending: { delivery, allowed } });
-      sending.push([{ ...push, token: claim.token, allowed }, delivery]);
-    });
-    for await (const wave of waves(sending)) await keep(wave, context, answers);
+    for await (const wave of waves(await begin(pushes, claims, context))) await keep(wave, context);
   } catch (error) {
-    context.log.warn('a batch of pushes is not finished, each goes on by itself', { error });
+    // A claim that nobody knows of any more would be taken for a lost send: each goes on from where it is.
+    log.warn('a batch of pushes is not finished, each goes on by itself', { error });
   }
   await ears.close();
-  return answers;
+  return new Map(pushes.flatMap((push) => answerOf(push) ?? []));
 };
 
 /** Undefined for one that is not for a batch. */
 function pushOf({ messageId, payload, receivedAt }: BatchMessage<PushPayload>, { ports }: BatchContext<NotificationPorts>, ears: Ears): Push | undefined {
   if (!isToDevice(payload) || !fits(payload) || (ports.policy !== undefined && !isDecidedByRecord(ports.policy, 'push', payload))) return undefined;
   const message = toDevice(payload, { token: payload.fcmToken, userId: payload.userId }, { messageId, ports }, (answer) => ears.hear(answer));
-  return { messageId, payload, receivedAt, message };
+  return { messageId, payload, receivedAt, message, state: { is: 'untouched' } };
 }
 
-/** Writes down what was sent, and answers for it. */
-async function keep(
-  wave: readonly (readonly [Sent, Delivery])[],
-  { ports, log }: BatchContext<NotificationPorts>,
-  answers: Map<string, BatchAnswer<PushPayload, NotificationPorts>>,
-): Promise<void> {
-  const sent = wave.flatMap(([push, delivery]) => (delivery.outcome === 'sent' ? [{ push, providerId: delivery.providerId }] : []));
+/** Begins the sends of those that nobody tried before and that may be sent. */
+async function begin(
+  pushes: readonly Push[],
+  claims: readonly EffectClaim[],
+  context: BatchContext<NotificationPorts>,
+): Promise<readonly (readonly [Sending, Promise<Delivery>])[]> {
+  const fresh: { readonly push: Push; readonly claim: Extract<EffectClaim, { state: 'claimed' }> }[] = [];
+  pushes.forEach((push, index) => {
+    const claim = claims[index];
+    if (claim === undefined) return;
+    push.state = { is: 'begun', claim };
+    if (claim.state === 'claimed') fresh.push({ push, claim });
+  });
+  const judged = await judgeAll(
+    context.ports.policy,
+    'push',
+    fresh.map(({ push: { messageId, receivedAt, payload } }) => ({ messageId, userId: payload.userId, receivedAt, notification: payload })),
+  );
+  const limit = sendLimit(context.signal);
+  setMaxListeners(0, limit.signal);
+  const sending: [Sending, Promise<Delivery>][] = [];
+  fresh.forEach(({ push, claim }, index) => {
+    const allowed = judged[index];
+    if (allowed === undefined) return;
+    const delivery = sendWithin(limit.signal, context, push.message, false);
+    push.state = { is: 'begun', claim, sending: { delivery, allowed } };
+    sending.push([{ push, token: claim.token, allowed }, delivery]);
+  });
+  void Promise.all(sending.map(([, delivery]) => delivery)).finally(() => limit.over());
+  return sending;
+}
+
+/** Writes down what was sent. */
+async function keep(wave: readonly (readonly [Sending, Delivery])[], { ports, log }: BatchContext<NotificationPorts>): Promise<void> {
+  const sent: (Sending & { readonly providerId: string | null })[] = [];
+  for (const [{ push, token, allowed }, delivery] of wave) if (delivery.outcome === 'sent') sent.push({ push, token, allowed, providerId: delivery.providerId });
   if (sent.length === 0) return;
-  const ours = await ports.effects.confirmAll(sent.map(({ push, providerId }) => ({ key: push.message.key, token: push.token, providerId })));
-  sent.forEach(({ push: { messageId, message } }, index) => {
-    // It finds itself confirmed, and keeps its row and its end then.
-    answers.delete(messageId);
+  const ours = await ports.effects.confirmAll(sent.map(({ push, token, providerId }) => ({ key: push.message.key, token, providerId })));
+  sent.forEach(({ push }, index) => {
+    const { messageId, message } = push;
+    push.state = { is: 'confirmed' };
     if (ours[index] !== true) log.warn('another try took this send over while it ran: it may have been made twice', { messageId, key: message.key });
   });
   await ports.notifications.recordAll(sent.map(({ push: { messageId, payload } }) => recordOf(messageId, 'push', payload, true)));
-  for (const { push, providerId } of sent) answers.set(push.messageId, done({ channel: 'push', providerId, ...push.allowed }));
+  for (const { push, providerId, allowed } of sent) push.state = { is: 'ended', outcome: done({ channel: 'push', providerId, ...allowed }) };
+}
+
+function answerOf({ messageId, payload, state }: Push): readonly [readonly [string, BatchAnswer<PushPayload, NotificationPorts>]] | undefined {
+  switch (state.is) {
+    case 'untouched':
+    case 'confirmed':
+      return undefined;
+    case 'begun':
+      return [[messageId, (_payload, context) => pushToDevice(payload, context, state)]];
+    case 'ended':
+      return [[messageId, state.outcome]];
+  }
 }
 
 /** Hears what the provider says about tokens: all at once while the batch runs, one by one what comes after it. */
@@ -107,8 +133,9 @@ class Ears {
     this.#ports = ports;
   }
 
-  hear(answer: TokenAnswer): Promise<void> | void {
-    return this.#heard === undefined ? this.#ports.devices.heard([answer]) : void this.#heard.push(answer);
+  async hear(answer: TokenAnswer): Promise<void> {
+    if (this.#heard === undefined) await this.#ports.devices.heard([answer]);
+    else this.#heard.push(answer);
   }
 
   async close(): Promise<void> {

@@ -10,13 +10,18 @@ export const sendPushHandler: JobHandler<PushPayload, NotificationPorts> = async
   isToDevice(payload) ? pushToDevice(payload, context) : pushToUsers(payload, context);
 
 /** A push to the one device that the event names. */
-type PushToDevice = PushPayload & { readonly userId: string; readonly fcmToken: string };
+export type PushToDevice = PushPayload & { readonly userId: string; readonly fcmToken: string };
 
+/** Whether it names one. */
 export function isToDevice(payload: PushPayload): payload is PushToDevice {
   return payload.fcmToken !== undefined && payload.userId !== undefined;
 }
 
-/** @param begun what a batch has done for it */
+/**
+ * Sends one push to the device that it names.
+ *
+ * @param begun what a batch has done for it
+ */
 export function pushToDevice(payload: PushToDevice, context: JobContext<NotificationPorts>, begun?: Begun): Promise<Outcome> {
   const { fcmToken: token, userId } = payload;
   return notify(context, {
