@@ -63,9 +63,28 @@ export function jsonbColumn(values: readonly (string | null)[]): Buffer {
   });
 }
 
+/** The value of a hexadecimal digit by its character code. */
+const DIGITS = new Uint8Array(128).fill(255);
+for (let digit = 0; digit < 16; digit += 1) for (const text of [digit.toString(16), digit.toString(16).toUpperCase()]) DIGITS[text.charCodeAt(0)] = digit;
+const HYPHEN = 45;
+
+/** Digit by digit: without the hyphens in a string of its own it takes ten times as long. */
+const writeUuid: Write<string> = (buffer, value, offset) => {
+  let at = offset;
+  for (let index = 0; index < value.length && at < offset + 16; index += 2) {
+    if (value.charCodeAt(index) === HYPHEN) index += 1;
+    const high = DIGITS[value.charCodeAt(index)] ?? 255;
+    const low = DIGITS[value.charCodeAt(index + 1)] ?? 255;
+    if ((high | low) > 15) throw new TypeError(`${value} is no uuid`);
+    buffer[at] = (high << 4) | low;
+    at += 1;
+  }
+  return at - offset;
+};
+
 /** For `uuid[]`, of uuids with hyphens. */
 export function uuidColumn(values: readonly (string | null)[]): Buffer {
-  return column<string>('uuid', values, values.length * 16, (buffer, value, offset) => buffer.write(value.replaceAll('-', ''), offset, 16, 'hex'));
+  return column<string>('uuid', values, values.length * 16, writeUuid);
 }
 
 /** For `bytea[]`. */

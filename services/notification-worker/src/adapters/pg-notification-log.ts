@@ -107,5 +107,5 @@ function rowId(channel: string, messageId: string): string {
 
 /** Postgres takes neither NUL nor half of a surrogate pair. */
 function storableText(text: string): string {
-  return text.replaceAll('\0', '').toWellFormed();
+  return (text.includes('\0') ? text.replaceAll('\0', '') : text).toWellFormed();
 }
