@@ -112,6 +112,68 @@ test('Claims of one turn share a statement, and each gets its own answer', async
   expect(new Set(after.slice(200).map(({ state }) => state))).toEqual(new Set(['unknown']));
 });
 
+test('Those that are claimed together are answered in their order, whatever became of each before', async () => {
+  // Not in the order of the keys, which is that of the statement.
+  const keys = Array.from({ length: 8 }, () => randomUUID()).toSorted().toReversed();
+  const [fresh = '', confirmed = '', busy = '', another = '', lost = '', unknown = '', refused = ''] = keys;
+  await effects.confirm(confirmed, tokenOf(await effects.claim(confirmed, held)), 'provider-1');
+  await effects.claim(busy, held);
+  await effects.claim(lost, over);
+  await effects.giveUp(unknown, tokenOf(await effects.claim(unknown, held)), 'nobody knows');
+  await effects.refuse(refused, tokenOf(await effects.claim(refused, held)), 'nobody there');
+
+  const claims = await effects.claimAll(
+    keys.map((key) => ({ key, messageId: `message of ${key}` })),
+    { leaseMs: 60_000 },
+  );
+  expect(claims).toEqual([
+    { state: 'claimed', token: expect.any(String) as string },
+    { state: 'confirmed', providerId: 'provider-1', confirmedAt: expect.any(Date) as Date },
+    { state: 'busy', leaseUntil: expect.any(Date) as Date },
+    { state: 'claimed', token: expect.any(String) as string },
+    { state: 'ambiguous', token: expect.any(String) as string, claimedAt: expect.any(Date) as Date },
+    { state: 'unknown' },
+    { state: 'refused', detail: 'nobody there' },
+    { state: 'claimed', token: expect.any(String) as string },
+  ]);
+  // Each token is that of its own key.
+  const mine = keys.flatMap((key, index) => {
+    const claim = claims[index];
+    return claim?.state === 'claimed' || claim?.state === 'ambiguous' ? [{ key, token: claim.token, providerId: `sent ${key}` }] : [];
+  });
+  expect(mine.map(({ key }) => key)).toEqual([fresh, another, lost, keys.at(-1)]);
+  expect(await effects.confirmAll(mine)).toEqual([true, true, true, true]);
+  for (const { key, providerId } of mine) expect(await effects.claim(key, held)).toMatchObject({ state: 'confirmed', providerId });
+  expect(await effects.of(`message of ${fresh}`)).toMatchObject([{ key: fresh, state: 'confirmed', providerId: `sent ${fresh}` }]);
+});
+
+test('Those that nobody claimed before are claimed together, each with a token of its own, and are held from then on', async () => {
+  const keys = Array.from({ length: 50 }, () => randomUUID());
+  const asked = keys.map((key) => ({ key, messageId: 'm1' }));
+  const tokens = (await effects.claimAll(asked, { leaseMs: 60_000 })).map(tokenOf);
+  expect(new Set(tokens).size).toBe(50);
+  expect(new Set((await effects.claimAll(asked.toReversed(), { leaseMs: 60_000 })).map(({ state }) => state))).toEqual(new Set(['busy']));
+  expect(await Promise.all(keys.map((key, index) => effects.confirm(key, tokens[index] ?? '', null)))).toEqual(keys.map(() => true));
+  expect(await effects.claimAll([], { leaseMs: 60_000 })).toEqual([]);
+});
+
+test('Of those that are confirmed together, one that another try took over meanwhile is said to be lost, and stays with that try', async () => {
+  const keys = Array.from({ length: 3 }, () => randomUUID())
+    .toSorted()
+    .toReversed();
+  const [, late = ''] = keys;
+  const tokens = await Promise.all(keys.map(async (key) => tokenOf(await effects.claim(key, key === late ? over : held))));
+  const taker = tokenOf(await effects.claim(late, held));
+  const sent = keys.map((key, index) => ({ key, token: tokens[index] ?? '', providerId: `NUL \u0000 ${index}` }));
+  expect(await effects.confirmAll(sent)).toEqual([true, false, true]);
+  // Confirmed once more, because the answer was lost, they are answered the same.
+  expect(await effects.confirmAll(sent)).toEqual([true, false, true]);
+  expect(await effects.claim(keys[2] ?? '', held)).toMatchObject({ state: 'confirmed', providerId: 'NUL  2' });
+  expect((await effects.claim(late, held)).state).toBe('busy');
+  expect(await effects.confirm(late, taker, 'the other')).toBe(true);
+  expect(await effects.confirmAll([])).toEqual([]);
+});
+
 test('Forty workers that claim the same hundred effects at once: one of them has each', async () => {
   const keys = Array.from({ length: 100 }, () => randomUUID());
   const pool = world.open({ poolSize: 10 });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { DatabaseUnavailable } from './database.ts';
-import { gather } from './gather.ts';
+import { gather, together } from './gather.ts';
 
 function gathering(refuses: (item: number) => boolean = () => false, max = 100) {
   const statements: number[][] = [];
@@ -66,4 +66,45 @@ test('whatever items are refused, exactly those callers fail', async () => {
       },
     ),
   );
+});
+
+function asking(run: (items: readonly number[]) => Promise<readonly string[]>) {
+  const statements: number[][] = [];
+  const ask = together<number, string>({
+    keyOf: String,
+    run: (items) => {
+      statements.push([...items]);
+      return run(items);
+    },
+  });
+  return { ask, statements };
+}
+
+test('what is asked together is one statement in the order of the keys, whatever order it is asked in, and is answered in that one', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.uniqueArray(fc.integer({ min: 0, max: 200 }), { minLength: 1, maxLength: 40 }), async (items) => {
+      const { ask, statements } = asking((asked) => Promise.resolve(asked.map((item) => `answer ${item}`)));
+      await expect(ask(items)).resolves.toEqual(items.map((item) => `answer ${item}`));
+      expect(statements).toEqual([items.toSorted((left, right) => (String(left) < String(right) ? -1 : 1))]);
+    }),
+  );
+});
+
+test('nothing that is asked together is no statement', async () => {
+  const { ask, statements } = asking(() => Promise.reject(new Error('asked all the same')));
+  await expect(ask([])).resolves.toEqual([]);
+  expect(statements).toEqual([]);
+});
+
+test('when what is asked together is refused, it is refused to its caller, who alone may ask again', async () => {
+  const refusal = new Error('refused');
+  const { ask, statements } = asking((items) => (items.includes(2) ? Promise.reject(refusal) : Promise.resolve(items.map(String))));
+  await expect(ask([3, 2, 1])).rejects.toBe(refusal);
+  expect(statements).toEqual([[1, 2, 3]]);
+  await expect(ask([3, 1])).resolves.toEqual(['3', '1']);
+});
+
+test('fewer answers than were asked for together are no answers', async () => {
+  const { ask } = asking((items) => Promise.resolve(items.slice(1).map(String)));
+  await expect(ask([1, 2, 3])).rejects.toThrow('3 items were asked about, 2 were answered');
 });

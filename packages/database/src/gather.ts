@@ -78,7 +78,7 @@ export function together<Item, Answer>({ keyOf, run }: Omit<GatherOptions<Item, 
     const answers = await run(inOrder ? items : order.map((index) => items[index] as Item));
     if (answers.length !== items.length) throw new Error(`${items.length} items were asked about, ${answers.length} were answered`);
     if (inOrder) return answers;
-    const inTheirOrder = new Array<Answer>(items.length);
+    const inTheirOrder: Answer[] = [];
     order.forEach((index, place) => (inTheirOrder[index] = answers[place] as Answer));
     return inTheirOrder;
   };

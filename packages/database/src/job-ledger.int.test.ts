@@ -86,6 +86,19 @@ describe('A run', () => {
   });
 });
 
+test('Runs that were opened one by one may be closed together, each once', async () => {
+  const ids = await Promise.all([recorded(), recorded(), recorded()]);
+  const [, again] = ids;
+  for (const id of ids) await ledger.start(id, 'host:1');
+  await ledger.start(again, 'host:2');
+  const finishes = ids.map((messageId) => ({ messageId, attempt: 1, status: 'done' as const, result: {} }));
+  expect(await ledger.finishAll(finishes)).toEqual([true, false, true]);
+  expect(await ledger.finishAll(finishes)).toEqual([false, false, false]);
+  expect(await jobs.find(again)).toMatchObject({ status: 'active', attempts: 2 });
+  expect((await jobs.find(ids[2]))?.history.map(({ event }) => event)).toEqual(['started', 'finished']);
+  expect(await ledger.finishAll([])).toEqual([]);
+});
+
 test('The history keeps the newest hundred entries', async () => {
   const id = await recorded();
   for (let attempt = 1; attempt <= 60; attempt += 1) {
@@ -228,6 +241,49 @@ describe('The runs of an envelope', () => {
     ]);
     expect(await jobs.find(b)).toMatchObject({ status: 'done', attempts: 2, dueAt: null, error: null });
     expect(await jobs.find(d)).toMatchObject({ status: 'skipped', attempts: 1, carrier: 'e4-x', finishedAt: expect.any(Date) as Date });
+  });
+
+  test('that are closed together are answered in their order, and keep what they would keep had each been closed by itself', async () => {
+    const [together, single] = [(await carried(5)).toReversed(), (await carried(5)).toReversed()];
+    const ends = await Promise.all(
+      [together, single].map(async (ids) => {
+        const [, second = '', , taken = '', rerun = ''] = ids;
+        const early = await ledger.startCarried([rerun], 'e5-x', 'early');
+        await early.closings.postpone(rerun, 1, { code: 'stopping', message: 'handed back', delayMs: 0 });
+        const { jobs: opened, closings } = await ledger.startCarried(ids, 'e5-x', 'host:1');
+        const twin = await ledger.startCarried([taken], 'e5-x', 'host:2');
+        expect(await twin.closings.finish(taken, 1, { status: 'done', result: { by: 'the twin' } })).toBe(true);
+        const finishes = ids.map((messageId, n) => ({
+          messageId,
+          attempt: opened.get(messageId)?.attempt ?? 0,
+          status: messageId === second ? ('skipped' as const) : ('done' as const),
+          result: { n, text: 'NUL \u0000 and half \ud800' },
+        }));
+        if (ids === together) return closings.finishAll(finishes);
+        return Promise.all(finishes.map(({ messageId, attempt, ...outcome }) => closings.finish(messageId, attempt, outcome)));
+      }),
+    );
+    expect(ends).toEqual([
+      [true, true, true, false, true],
+      [true, true, true, false, true],
+    ]);
+    const kept = async (id: string) => {
+      const { status, attempts, failures, result, error: failure, carrier, dueAt, history, startedAt, finishedAt } = (await jobs.find(id)) ?? {};
+      const events = history?.map((entry) => ({ ...entry, at: 'then' }));
+      return { status, attempts, failures, result, failure, carrier, dueAt, events, started: startedAt instanceof Date, finished: finishedAt instanceof Date };
+    };
+    expect(await Promise.all(together.map(kept))).toEqual(await Promise.all(single.map(kept)));
+    expect(await kept(together[1] ?? '')).toMatchObject({
+      status: 'skipped',
+      attempts: 1,
+      result: { n: 1, text: 'NUL  and half \ufffd' },
+      events: [
+        { event: 'started', worker: 'host:1' },
+        { event: 'finished', attempt: 1, status: 'skipped' },
+      ],
+    });
+    expect(await kept(together[3] ?? '')).toMatchObject({ status: 'done', result: { by: 'the twin' }, events: [{ worker: 'host:2' }, { event: 'finished' }] });
+    expect((await kept(together[4] ?? '')).events?.map(({ event }) => event)).toEqual(['started', 'postponed', 'started', 'finished']);
   });
 
   test('are opened with the time of arrival to the millisecond', async () => {

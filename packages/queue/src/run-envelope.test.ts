@@ -2,8 +2,9 @@ import { type Logger, pause, silentLogger } from '@backhaul/runtime';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
-import { type JobDefinition, type JobHandler, defineJob, defineQueue } from './define-job.ts';
+import { type BatchAnswer, type BatchHandler, type JobDefinition, type JobHandler, defineJob, defineQueue } from './define-job.ts';
 import { PermanentFailure, RetryLater, done, skipped } from './outcome.ts';
+import { type BatchResult, runBatch } from './run-batch.ts';
 import { type EnvelopeRun, runEnvelope } from './run-envelope.ts';
 import { RunAborted, runJob, runOpened } from './run-job.ts';
 import { memoryLedger } from './test-ledger.ts';
@@ -19,8 +20,16 @@ const job = defineJob({
 
 /** What a try of a message's job does. */
 type Try = 'done' | 'slow' | 'skipped' | 'later' | 'fails' | 'permanent' | 'hangs' | 'handed_back';
+/** What the batch of its envelope does with a message in its first run. */
+type InBatch = 'ends' | 'goes_on' | 'is_left_out';
+/** One message. */
+interface Script {
+  readonly inBatch: InBatch;
+  readonly tries: readonly Try[];
+}
 /** What must have become of a job whose tries were these, done for good after the last of them. */
-function expected(tries: readonly Try[]): { status: string; runs: number } {
+function expected({ inBatch, tries }: Script): { status: string; runs: number } {
+  if (inBatch === 'ends') return { status: 'done', runs: 1 };
   let failures = 0;
   for (const [index, each] of tries.entries()) {
     const runs = index + 1;
@@ -34,11 +43,13 @@ function expected(tries: readonly Try[]): { status: string; runs: number } {
 }
 
 /** Redis in memory: envelopes and the Bull jobs that leave them, worked off until nothing is left. `stuck`: so many Bull jobs cannot be taken back. */
-async function workOff(scripts: readonly (readonly Try[])[], size: number, recordAway: number, stuck: number): Promise<Map<string, number>> {
+async function workOff(scripts: readonly Script[], size: number, recordAway: number, stuck: number): Promise<Map<string, number>> {
   const ledger = memoryLedger();
   const runs = new Map<string, number>();
   const running = new Set<string>();
-  scripts.forEach((_tries, n) => ledger.record({ messageId: `m${n}`, name: job.name, payload: { n }, carrier: `e${Math.floor(n / size)}` }));
+  /** Those whose first run was, at least in part, their batch's. */
+  const batched = new Set<string>();
+  scripts.forEach((_script, n) => ledger.record({ messageId: `m${n}`, name: job.name, payload: { n }, carrier: `e${Math.floor(n / size)}` }));
   ledger.away(recordAway);
   const stops = new Map<string, AbortController>();
   const handler: JobHandler<unknown, null> = async (payload, { messageId, signal }) => {
@@ -49,7 +60,7 @@ async function workOff(scripts: readonly (readonly Try[])[], size: number, recor
     try {
       const run = runs.get(messageId) ?? 0;
       runs.set(messageId, run + 1);
-      const each = scripts[n]?.[run] ?? 'done';
+      const each = scripts[n]?.tries[run] ?? 'done';
       await Promise.resolve();
       switch (each) {
         case 'done':
@@ -75,27 +86,60 @@ async function workOff(scripts: readonly (readonly Try[])[], size: number, recor
       running.delete(messageId);
     }
   };
+  const goesOn: JobHandler<unknown, null> = (payload, context) => {
+    expect(runs.has(context.messageId)).toBe(false);
+    batched.add(context.messageId);
+    return handler(payload, context);
+  };
+  const batch: BatchHandler<unknown, null> = async (messages) => {
+    await pause(100);
+    const answers = new Map<string, BatchAnswer<unknown, null>>();
+    for (const { messageId, payload } of messages) {
+      const { n } = payload as { n: number };
+      const inBatch = scripts[n]?.inBatch;
+      if (inBatch === 'goes_on') answers.set(messageId, goesOn);
+      if (inBatch !== 'ends') continue;
+      runs.set(messageId, (runs.get(messageId) ?? 0) + 1);
+      batched.add(messageId);
+      answers.set(messageId, done({ n }));
+    }
+    return answers;
+  };
   const log: Logger = silentLogger;
-  const jobs = new Map([[job.name, { job: job as unknown as JobDefinition, handler }]]);
+  const definition = job as unknown as JobDefinition;
+  const jobs = new Map([[job.name, { job: definition, handler }]]);
   const shared = (messageId: string) => {
     const end = new AbortController();
     stops.set(messageId, end);
     return { messageId, jobs, ports: null, log, end, progress: () => undefined };
   };
+  /** Both parts of an envelope's run, as the worker joins them. */
+  const parts = (): Pick<EnvelopeRun, 'runBatch' | 'runOne'> => {
+    let goOn: BatchResult<null>['goOn'] = new Map();
+    return {
+      async runBatch(opened, closings) {
+        const result = await runBatch({ job: definition, batch, opened, closings, ports: null, log, end: new AbortController() });
+        goOn = result.goOn;
+        return result.ended;
+      },
+      runOne: (messageId, opened, closings) => runOpened({ ...shared(messageId), goOn: goOn.get(messageId) }, closings, opened),
+    };
+  };
   const alone = new BullJobs(stuck);
   for (let index = 0; index * size < scripts.length; index += 1) {
-    const messageIds = scripts.map((_tries, n) => `m${n}`).slice(index * size, (index + 1) * size);
-    const runOne: EnvelopeRun['runOne'] = (messageId, opened, closings) => runOpened(shared(messageId), closings, opened);
+    const messageIds = scripts.map((_script, n) => `m${n}`).slice(index * size, (index + 1) * size);
     for (let againInMs: number | undefined = 0; againInMs !== undefined;)
-      againInMs = await runEnvelope({ ...alone.envelope, id: `e${index}`, messageIds, worker: 'w', ledger, log, runOne });
+      againInMs = await runEnvelope({ ...alone.envelope, id: `e${index}`, messageIds, worker: 'w', ledger, log, ...parts() });
   }
   for (let messageId = await alone.next(); messageId !== undefined; messageId = await alone.next()) {
     const result = await runJob({ ...shared(messageId), worker: 'w', ledger });
     if (result.status === 'again') await alone.envelope.addAlone(messageId, job.name, result.delayMs);
   }
-  scripts.forEach((tries, n) => {
+  scripts.forEach((script, n) => {
     const messageId = `m${n}`;
-    expect({ status: ledger.of(messageId).status, runs: runs.get(messageId) }, `${messageId}: ${tries.join(', ')}`).toEqual(expected(tries));
+    const what = `${messageId}: ${script.inBatch}, ${script.tries.join(', ')}`;
+    expect({ status: ledger.of(messageId).status, runs: runs.get(messageId) }, what).toEqual(expected(script));
+    expect(batched.has(messageId), what).toBe(script.inBatch !== 'is_left_out');
   });
   return runs;
 }
@@ -178,11 +222,11 @@ async function passing<Result>(work: Promise<Result>): Promise<Result> {
   return work;
 }
 
-test('Each message of an envelope ends once and by its own answers, whatever its neighbours get', async () => {
+test('Each message of an envelope ends once and by its own answers, in its batch or after it, whatever its neighbours get', async () => {
   const tries = fc.array(fc.constantFrom<Try>('done', 'slow', 'skipped', 'later', 'fails', 'permanent', 'hangs', 'handed_back'), { maxLength: 4 });
   await fc.assert(
     fc.asyncProperty(
-      fc.array(tries, { minLength: 1, maxLength: 12 }),
+      fc.array(fc.record({ inBatch: fc.constantFrom<InBatch>('ends', 'goes_on', 'is_left_out'), tries }), { minLength: 1, maxLength: 12 }),
       fc.integer({ min: 1, max: 6 }),
       fc.integer({ min: 0, max: 2 }),
       fc.integer({ min: 0, max: 2 }),
@@ -253,6 +297,34 @@ test('A message that takes much longer than its neighbours gives up their place,
   expect(await ended).toBeUndefined();
   // Longer than a run may take: it is not run twice at once.
   expect([...alone.dueAt]).toEqual([['m3', Date.now() + 120_000]]);
+  expect(ledger.of('m3')).toMatchObject({ status: 'queued', carrier: null });
+  letGo();
+  expect(await passing(alone.next())).toBeUndefined();
+  expect(ledger.of('m3')).toMatchObject({ status: 'done', attempts: 1 });
+});
+
+test('When all but one end in their batch, the slow one gives up their place as it does without a batch', async () => {
+  const { ledger, alone, run, letGo } = tenOf(['m3']);
+  const batch: BatchHandler<unknown, null> = async (messages) => {
+    await pause(200);
+    return new Map(messages.flatMap(({ messageId }) => (messageId === 'm3' ? [] : [[messageId, done()] as const])));
+  };
+  const ended = runEnvelope({
+    ...run,
+    async runBatch(opened, closings) {
+      const end = new AbortController();
+      return (await runBatch({ job: job as unknown as JobDefinition, batch, opened, closings, ports: null, log: silentLogger, end })).ended;
+    },
+  });
+  const state = { over: false };
+  void ended.then(() => (state.over = true));
+  // Three times as long as the others took.
+  await vi.advanceTimersByTimeAsync(599);
+  expect([state.over, alone.dueAt.size]).toEqual([false, 0]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(await ended).toBeUndefined();
+  expect([...alone.dueAt]).toEqual([['m3', Date.now() + 120_000]]);
+  expect(ledger.of('m2')).toMatchObject({ status: 'done', attempts: 1, carrier: 'e10' });
   expect(ledger.of('m3')).toMatchObject({ status: 'queued', carrier: null });
   letGo();
   expect(await passing(alone.next())).toBeUndefined();

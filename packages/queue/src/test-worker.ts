@@ -1,6 +1,6 @@
 import { type Closeable, type Logger, createHealthServer, createMetrics, silentLogger } from '@backhaul/runtime';
 import { z } from 'zod';
-import { type JobContext, type JobDefinition, type QueueDefinition, defineJob, defineQueue } from './define-job.ts';
+import { type BatchHandler, type JobContext, type JobDefinition, type QueueDefinition, defineJob, defineQueue } from './define-job.ts';
 import { redisOptions } from './env.ts';
 import type { JobLedger } from './ledger.ts';
 import type { Outcome } from './outcome.ts';
@@ -25,6 +25,8 @@ export interface TestWorkerOptions {
   readonly prefix: string;
   readonly ledger: JobLedger;
   readonly work: (payload: { n: number }, context: JobContext<null>) => Promise<Outcome>;
+  /** For the messages of an envelope. */
+  readonly batch?: BatchHandler<{ n: number }, null>;
   readonly queue?: QueueDefinition;
   readonly job?: Partial<Pick<JobDefinition, 'timeoutMs' | 'retry' | 'atOnce' | 'whenLockLost'>>;
   readonly concurrency?: number;
@@ -41,6 +43,7 @@ export function startTestWorker(options: TestWorkerOptions): Promise<Closeable> 
     queue: options.queue ?? testQueue,
     jobs: [{ ...testJob, ...options.job }],
     handlers: { 'work.test': options.work },
+    ...(options.batch === undefined ? {} : { batchHandlers: { 'work.test': options.batch } }),
     ports: null,
     redis: redisOptions({ REDIS_URL: options.redisUrl, REDIS_HOST: '', REDIS_PORT: 0 }),
     prefix: options.prefix,

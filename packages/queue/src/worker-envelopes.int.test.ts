@@ -1,5 +1,6 @@
 import { pause, silentLogger } from '@backhaul/runtime';
 import { describe, expect, test } from 'vitest';
+import type { BatchAnswer } from './define-job.ts';
 import { PermanentFailure, done } from './outcome.ts';
 import { TestQueue } from './test-queue.ts';
 import { testJob } from './test-worker.ts';
@@ -117,5 +118,94 @@ describe('An envelope', () => {
     await queue.gone();
     expect(ran).toEqual(['a', 'hangs', 'b', 'c', 'hangs']);
     expect(queue.ledger.of('hangs')).toMatchObject({ failures: 0, attempts: 2 });
+  });
+
+  test('whose messages end in a batch leaves the queue with them; one that the batch leaves out runs by itself', async () => {
+    const given: string[][] = [];
+    const ran: string[] = [];
+    await queue.work({
+      batch: (messages) => {
+        const ids = messages.map(({ messageId }) => messageId);
+        given.push(ids);
+        return Promise.resolve(new Map(ids.filter((id) => id !== 'c').map((id) => [id, done({ by: 'the batch' })])));
+      },
+      work: (_payload, { messageId }) => {
+        ran.push(messageId);
+        return Promise.resolve(done({ by: 'itself' }));
+      },
+    });
+    await seal('a', 'b', 'c');
+    await queue.status('c', 'done');
+    await queue.gone();
+    expect([given.map((ids) => ids.toSorted()), ran]).toEqual([[['a', 'b', 'c']], ['c']]);
+    for (const messageId of ['a', 'b']) expect(queue.ledger.of(messageId)).toMatchObject({ status: 'done', attempts: 1, result: { by: 'the batch' } });
+    expect(queue.ledger.of('c')).toMatchObject({ status: 'done', attempts: 1, result: { by: 'itself' } });
+  });
+
+  test('whose batch hangs when the grace of a stop is over is handed back for what has not ended; the next worker does that, and only that', async () => {
+    const effects: string[] = [];
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const untilAborted = (signal: AbortSignal) =>
+      new Promise<never>((_resolve, reject) => {
+        if (signal.aborted) reject(signal.reason as Error);
+        else signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+      });
+    const first = await queue.work({
+      graceMs: 100,
+      // It ends one, has begun something for another that ends by its signal, and never gets to the third.
+      batch: async (_messages, { signal }) => {
+        effects.push('a');
+        const sending = untilAborted(signal);
+        begin();
+        await sending.catch(() => undefined);
+        return new Map<string, BatchAnswer<{ n: number }, null>>([
+          ['a', done()],
+          ['b', () => sending],
+        ]);
+      },
+      work: (_payload, { signal }) => untilAborted(signal),
+    });
+    await seal('a', 'b', 'c');
+    await begun;
+    await first.close();
+    expect(queue.ledger.of('a')).toMatchObject({ status: 'done', attempts: 1 });
+    for (const messageId of ['b', 'c']) expect(queue.ledger.of(messageId)).toMatchObject({ status: 'retrying', attempts: 1, failures: 0 });
+    await queue.work({
+      // None of them is in its first run any more.
+      batch: (messages) => {
+        effects.push(...messages.map(({ messageId }) => `${messageId}, in a batch`));
+        return Promise.resolve(new Map());
+      },
+      work: (_payload, { messageId }) => {
+        effects.push(messageId);
+        return Promise.resolve(done());
+      },
+    });
+    await queue.status('b', 'done');
+    await queue.status('c', 'done');
+    await queue.gone();
+    expect(effects.toSorted()).toEqual(['a', 'b', 'c']);
+    for (const messageId of ['b', 'c']) expect(queue.ledger.of(messageId)).toMatchObject({ failures: 0, attempts: 2 });
+  });
+
+  test('whose batch is aborted by a stop begins nothing anew: what was not begun is handed back as it is', async () => {
+    const anew: string[] = [];
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const worker = await queue.work({
+      graceMs: 100,
+      batch: (_messages, { signal }) => {
+        begin();
+        return new Promise((resolve) => signal.addEventListener('abort', () => resolve(new Map()), { once: true }));
+      },
+      work: (_payload, { messageId }) => {
+        anew.push(messageId);
+        return Promise.resolve(done());
+      },
+    });
+    await seal('a', 'b');
+    await begun;
+    await worker.close();
+    expect(anew).toEqual([]);
+    for (const messageId of ['a', 'b']) expect(queue.ledger.of(messageId)).toMatchObject({ status: 'retrying', failures: 0, carrier: 'e2-ab' });
   });
 });

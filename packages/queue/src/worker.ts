@@ -148,7 +148,15 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
     running.add(entry);
     const startedAt = performance.now();
     try {
-      const result = await runBatch({ job, batch, opened, closings, ports: options.ports, log: log.child({ queue: queue.name, jobId: entry.jobId }), end: entry.end });
+      const result = await runBatch({
+        job,
+        batch,
+        opened,
+        closings,
+        ports: options.ports,
+        log: log.child({ queue: queue.name, jobId: entry.jobId }),
+        end: entry.end,
+      });
       const labels = { queue: queue.name, name: job.name };
       const tookSeconds = (performance.now() - startedAt) / 1_000;
       for (const [messageId, { status }] of result.ended) {

@@ -64,7 +64,12 @@ export async function notify(context: JobContext<NotificationPorts>, { channel, 
 }
 
 /** The row of a notification to one person. */
-export function recordOf(messageId: string, channel: NotificationRecord['channel'], { userId, title, body }: Notification, success: boolean): NotificationRecord {
+export function recordOf(
+  messageId: string,
+  channel: NotificationRecord['channel'],
+  { userId, title, body }: Notification,
+  success: boolean,
+): NotificationRecord {
   return { messageId, channel, userId, title, body, success };
 }
 

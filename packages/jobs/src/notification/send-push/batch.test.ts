@@ -100,12 +100,16 @@ test('what is gathered or counted, goes to all devices of users, or is too large
   ];
   const coalescing = policyOf(new Map(), { perHour: {}, mailWaitMs: 0, coalesce: { quietMs: 1_000, maxWaitMs: 5_000 } });
   expect((await batch(messages, { policy: coalescing })).kinds).toEqual(['untouched', 'untouched', 'untouched', 'done']);
-  const capped = await batch([toDevice('plain'), toDevice('urgent', { urgent: true })], { policy: policyOf(new Map(), { perHour: { push: 5 }, mailWaitMs: 0 }) });
+  const capped = await batch([toDevice('plain'), toDevice('urgent', { urgent: true })], {
+    policy: policyOf(new Map(), { perHour: { push: 5 }, mailWaitMs: 0 }),
+  });
   expect(capped.kinds).toEqual(['untouched', 'done']);
 });
 
 test('while the channel is held nothing is claimed', async () => {
-  const { kinds, effects } = await batch([toDevice('a')], { brake: { hold: async () => undefined, held: async () => ({ forMs: 1_000, reason: 'rate_limited' }) } });
+  const { kinds, effects } = await batch([toDevice('a')], {
+    brake: { hold: async () => undefined, held: async () => ({ forMs: 1_000, reason: 'rate_limited' }) },
+  });
   expect([kinds, effects.rows.size]).toEqual([['untouched'], 0]);
 });
 
@@ -173,7 +177,14 @@ const answers: readonly (Delivery | Error)[] = [
   { outcome: 'ambiguous', detail: 'reset' },
   new Error('a broken adapter'),
 ];
-const factsOfUser: readonly Partial<PolicyFacts>[] = [{}, {}, { withdrawn: true }, { enabled: false }, { readUpTo: new Date(Date.now() + 60_000) }, { muted: true }];
+const factsOfUser: readonly Partial<PolicyFacts>[] = [
+  {},
+  {},
+  { withdrawn: true },
+  { enabled: false },
+  { readUpTo: new Date(Date.now() + 60_000) },
+  { muted: true },
+];
 const ledgerStates = ['none', 'none', 'confirmed', 'busy', 'lost', 'unknown'] as const;
 const kinds = ['device', 'device', 'users', 'large', 'urgent', 'expired'] as const;
 
@@ -221,7 +232,7 @@ async function aftermath(letters: readonly Letter[], together: boolean) {
   return {
     ends,
     sends: sends.sort(),
-    effects: [...world.effects.rows].map(([key, { state, providerId }]) => [key, state, providerId]).sort(),
+    effects: [...world.effects.rows].map(([key, { state, providerId }]) => `${key} ${state} ${providerId}`).sort(),
     records: world.records.map(({ messageId, success }) => `${messageId} ${success}`).sort(),
     heard: world.heard.map(({ token, says }) => `${token} ${says}`).sort(),
   };

@@ -100,7 +100,8 @@ async function begin(
 /** Writes down what was sent. */
 async function keep(wave: readonly (readonly [Sending, Delivery])[], { ports, log }: BatchContext<NotificationPorts>): Promise<void> {
   const sent: (Sending & { readonly providerId: string | null })[] = [];
-  for (const [{ push, token, allowed }, delivery] of wave) if (delivery.outcome === 'sent') sent.push({ push, token, allowed, providerId: delivery.providerId });
+  for (const [{ push, token, allowed }, delivery] of wave)
+    if (delivery.outcome === 'sent') sent.push({ push, token, allowed, providerId: delivery.providerId });
   if (sent.length === 0) return;
   const ours = await ports.effects.confirmAll(sent.map(({ push, token, providerId }) => ({ key: push.message.key, token, providerId })));
   sent.forEach(({ push }, index) => {
