@@ -114,7 +114,9 @@ test('Claims of one turn share a statement, and each gets its own answer', async
 
 test('Those that are claimed together are answered in their order, whatever became of each before', async () => {
   // Not in the order of the keys, which is that of the statement.
-  const keys = Array.from({ length: 8 }, () => randomUUID()).toSorted().toReversed();
+  const keys = Array.from({ length: 8 }, () => randomUUID())
+    .toSorted()
+    .toReversed();
   const [fresh = '', confirmed = '', busy = '', another = '', lost = '', unknown = '', refused = ''] = keys;
   await effects.confirm(confirmed, tokenOf(await effects.claim(confirmed, held)), 'provider-1');
   await effects.claim(busy, held);

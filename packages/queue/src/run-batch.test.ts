@@ -2,7 +2,7 @@ import { type Logger, pause, silentLogger } from '@backhaul/runtime';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { type BatchAnswer, type BatchHandler, type JobContext, type JobDefinition, defineJob, defineQueue } from './define-job.ts';
-import { TimedOut, done, skipped } from './outcome.ts';
+import { PermanentFailure, TimedOut, done, skipped } from './outcome.ts';
 import { type BatchRun, runBatch } from './run-batch.ts';
 import { RunAborted } from './run-job.ts';
 import { memoryLedger } from './test-ledger.ts';
@@ -198,6 +198,39 @@ describe('The signal of a batch', () => {
     const reason = new RunAborted('stopping');
     void goOn.get('b')?.({ n: 1 }, contextOf(AbortSignal.abort(reason)));
     expect(began.ended).toBe(reason);
+  });
+
+  test('What goes on after an abort is handed back, whatever it throws, unless that is for good', async () => {
+    const { run, end } = setUp((messages) => {
+      const failures = [new Error('the send was ended'), new PermanentFailure('rejected', 'no'), undefined];
+      return Promise.resolve(
+        new Map(messages.flatMap(({ messageId }, n) => (failures[n] === undefined ? [] : [[messageId, () => Promise.reject(failures[n])]]))),
+      );
+    });
+    const reason = new RunAborted('stopping');
+    end.abort(reason);
+    const { goOn } = await run();
+    const thrown = await Promise.all(
+      ['a', 'b', 'c'].map((id) =>
+        goOn
+          .get(id)?.({ n: 1 }, contextOf(new AbortController().signal))
+          .catch((error: unknown) => error),
+      ),
+    );
+    expect(thrown).toEqual([reason, new PermanentFailure('rejected', 'no'), reason]);
+  });
+
+  test.each([
+    ['is only the echo of that', new Error('the provider was hung up on'), 'reason'],
+    ['is the answer if it is one for good', new PermanentFailure('rejected', 'no'), 'failure'],
+  ])('What goes on after the batch was aborted, and fails, says why it was aborted: what it throws %s', async (_which, failure, expected) => {
+    const { run, end } = setUp(() => Promise.resolve(new Map<string, Answer>([['b', () => Promise.reject(failure)]])));
+    const { goOn } = await run();
+    const goingOn = () => goOn.get('b')?.({ n: 1 }, contextOf(new AbortController().signal));
+    await expect(goingOn()).rejects.toBe(failure);
+    const reason = new RunAborted('stopping');
+    end.abort(reason);
+    await expect(goingOn()).rejects.toBe(expected === 'reason' ? reason : failure);
   });
 
   test('It aborts when the time of the job is over; what the batch has ended by then is closed', async () => {

@@ -1,8 +1,8 @@
 import type { Logger } from '@backhaul/runtime';
 import type { BatchHandler, BatchMessage, JobDefinition, JobHandler } from './define-job.ts';
 import type { RunClosings, StartedRun } from './ledger.ts';
-import { type Outcome, TimedOut } from './outcome.ts';
-import { type RunResult, UNRECORDED, finishOf, recordEnd, superseded } from './run-job.ts';
+import { type Outcome, PermanentFailure, TimedOut } from './outcome.ts';
+import { RunAborted, type RunResult, UNRECORDED, finishOf, recordEnd, superseded } from './run-job.ts';
 
 /** The first runs of many messages of one kind. */
 export interface BatchRun<Ports> {
@@ -20,7 +20,7 @@ export interface BatchRun<Ports> {
 export interface BatchResult<Ports> {
   /** The messages that it brought to an end. */
   readonly ended: ReadonlyMap<string, RunResult>;
-  /** Those that go on by themselves from where it left them. What is in neither runs as if there had been no batch. */
+  /** Those that go on by themselves from where it left them, or are handed back. What is in neither runs as if there had been no batch. */
   readonly goOn: ReadonlyMap<string, JobHandler<unknown, Ports>>;
 }
 
@@ -50,14 +50,26 @@ export async function runBatch<Ports>({ job, batch, opened, closings, ports, log
   } finally {
     clearTimeout(timer);
   }
-  return { ended: await finish(outcomes, closings, log), goOn };
+  const ended = await finish(outcomes, closings, log);
+  // Begun anew here, it would run beside whoever has it next.
+  if (end.signal.reason instanceof RunAborted)
+    for (const messageId of opened.keys()) if (!ended.has(messageId) && !goOn.has(messageId)) goOn.set(messageId, () => Promise.reject(end.signal.reason));
+  return { ended, goOn };
 }
 
-/** What the batch began ends by the batch's signal: whoever goes on with it can still end it. */
+/** What the batch began ends by the batch's signal: whoever goes on with it can still end it, and when it was ended, so is the run. */
 function linked<Ports>(handler: JobHandler<unknown, Ports>, end: AbortController): JobHandler<unknown, Ports> {
-  return (payload, context) => {
-    context.signal.addEventListener('abort', () => end.abort(context.signal.reason), { once: true });
-    return handler(payload, context);
+  return async (payload, context) => {
+    const pass = () => end.abort(context.signal.reason);
+    if (context.signal.aborted) pass();
+    else context.signal.addEventListener('abort', pass, { once: true });
+    try {
+      return await handler(payload, context);
+    } catch (error) {
+      // As in a run of its own: what is thrown after the abort is only its echo, and must not count as a failed try.
+      if (end.signal.aborted && !(error instanceof PermanentFailure)) throw end.signal.reason;
+      throw error;
+    }
   };
 }
 

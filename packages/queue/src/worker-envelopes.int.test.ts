@@ -208,4 +208,29 @@ describe('An envelope', () => {
     expect(anew).toEqual([]);
     for (const messageId of ['a', 'b']) expect(queue.ledger.of(messageId)).toMatchObject({ status: 'retrying', failures: 0, carrier: 'e2-ab' });
   });
+
+  test('whose batch is aborted because the lock was lost begins nothing anew beside the run that follows', async () => {
+    const ran: unknown[] = [];
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    await queue.work({
+      batch: (messages, { signal }) => {
+        if (messages.length === 0) return Promise.resolve(new Map());
+        begin();
+        return new Promise((resolve) => signal.addEventListener('abort', () => resolve(new Map()), { once: true }));
+      },
+      work: (_payload, { messageId, attempt }) => {
+        ran.push([messageId, attempt]);
+        return Promise.resolve(done());
+      },
+    });
+    await seal('a', 'b');
+    await begun;
+    expect(await queue.redis.del(`${queue.prefix}:work:e2-ab:lock`)).toBe(1);
+    await queue.status('b', 'done');
+    await queue.gone();
+    expect(ran).toEqual([
+      ['a', 2],
+      ['b', 2],
+    ]);
+  });
 });

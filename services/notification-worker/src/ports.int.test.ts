@@ -211,6 +211,24 @@ test('a user id that the table refuses costs the row, not the message', async ()
   expect(await rows(id)).toEqual([]);
 });
 
+test('of many rows that are recorded together, one that the table refuses keeps none of its neighbours from being written', async () => {
+  const title = randomUUID();
+  const many = ['first', 'refused', 'odd', 'last'].map((body, n) => ({
+    messageId: `${title}-${n}`,
+    channel: 'push' as const,
+    userId: body === 'refused' ? 'not-a-uuid' : userId,
+    title,
+    body: body === 'odd' ? 'a\0b' : body,
+    success: body !== 'last',
+  }));
+  await ports.notifications.recordAll(many);
+  const written = async () => (await rows(title)).map(({ body, success }) => `${String(body)} ${String(success)}`).toSorted();
+  expect(await written()).toEqual(['ab true', 'first true', 'last false']);
+  // Once more, as after a crash, and with a success at last: the same rows.
+  await ports.notifications.recordAll(many.map((row) => ({ ...row, success: row.body === 'last' })).toReversed());
+  expect(await written()).toEqual(['ab true', 'first true', 'last true']);
+});
+
 test('text with a NUL is sent and logged', async () => {
   const id = randomUUID();
   await expect(push(id, { title: id, body: 'a\0b' })).resolves.toMatchObject({ status: 'done' });
