@@ -41,8 +41,10 @@ export async function runBatch<Ports>({ job, batch, opened, closings, ports, log
   const outcomes: { readonly messageId: string; readonly outcome: Outcome }[] = [];
   const timer = setTimeout(() => end.abort(new TimedOut(job.timeoutMs)), job.timeoutMs);
   try {
-    for (const [messageId, answer] of await batch(messages, { ports, log, signal: end.signal })) {
-      if (typeof answer === 'function') goOn.set(messageId, linked(answer, end));
+    const answers = await batch(messages, { ports, log, signal: end.signal });
+    const endedEarly = end.signal.aborted;
+    for (const [messageId, answer] of answers) {
+      if (typeof answer === 'function') goOn.set(messageId, linked(answer, end, endedEarly));
       else outcomes.push({ messageId, outcome: answer });
     }
   } catch (error) {
@@ -52,13 +54,14 @@ export async function runBatch<Ports>({ job, batch, opened, closings, ports, log
   }
   const ended = await finish(outcomes, closings, log);
   // Begun anew here, it would run beside whoever has it next.
-  if (end.signal.reason instanceof RunAborted)
-    for (const messageId of opened.keys()) if (!ended.has(messageId) && !goOn.has(messageId)) goOn.set(messageId, () => Promise.reject(end.signal.reason));
+  const { reason } = end.signal as { readonly reason: unknown };
+  if (reason instanceof RunAborted)
+    for (const messageId of opened.keys()) if (!ended.has(messageId) && !goOn.has(messageId)) goOn.set(messageId, () => Promise.reject(reason));
   return { ended, goOn };
 }
 
-/** What the batch began ends by the batch's signal: whoever goes on with it can still end it, and when it was ended, so is the run. */
-function linked<Ports>(handler: JobHandler<unknown, Ports>, end: AbortController): JobHandler<unknown, Ports> {
+/** What the batch began ends by the batch's signal: whoever goes on with it can still end it. `endedEarly`: it has been ended, and so are the runs that go on. */
+function linked<Ports>(handler: JobHandler<unknown, Ports>, end: AbortController, endedEarly: boolean): JobHandler<unknown, Ports> {
   return async (payload, context) => {
     const pass = () => end.abort(context.signal.reason);
     if (context.signal.aborted) pass();
@@ -67,7 +70,7 @@ function linked<Ports>(handler: JobHandler<unknown, Ports>, end: AbortController
       return await handler(payload, context);
     } catch (error) {
       // As in a run of its own: what is thrown after the abort is only its echo, and must not count as a failed try.
-      if (end.signal.aborted && !(error instanceof PermanentFailure)) throw end.signal.reason;
+      if (endedEarly && !(error instanceof PermanentFailure)) throw end.signal.reason;
       throw error;
     }
   };
