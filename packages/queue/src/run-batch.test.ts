@@ -205,9 +205,11 @@ describe('The signal of a batch', () => {
       ['a', () => Promise.reject(new Error('the send was ended'))],
       ['b', () => Promise.reject(new PermanentFailure('rejected', 'no'))],
     ]);
-    const { run, end } = setUp(() => Promise.resolve(answers));
     const reason = new RunAborted('stopping');
-    end.abort(reason);
+    const { run, end } = setUp(() => {
+      end.abort(reason);
+      return Promise.resolve(answers);
+    });
     const { goOn } = await run();
     const goingOn = (messageId: string) => goOn.get(messageId)?.({ n: 1 }, contextOf(new AbortController().signal));
     await expect(goingOn('a')).rejects.toBe(reason);
@@ -220,6 +222,28 @@ describe('The signal of a batch', () => {
     const { goOn } = await run();
     await expect(goOn.get('a')?.({ n: 1 }, contextOf(AbortSignal.abort(new RunAborted('stopping'))))).rejects.toThrow('a is broken');
     await expect(goOn.get('b')?.({ n: 1 }, contextOf(new AbortController().signal))).rejects.toThrow('b is broken');
+  });
+
+  test('A batch that takes no notice of it is given up after a while, and none of its messages is begun anew beside it', async () => {
+    const { run, end, said } = setUp(() => new Promise(() => undefined));
+    const running = run();
+    await vi.advanceTimersByTimeAsync(10);
+    const reason = new RunAborted('stopping');
+    end.abort(reason);
+    const { ended: over, goOn } = await ended(running);
+    expect([over.size, said]).toEqual([0, ['a batch handler failed, its messages run one by one']]);
+    for (const messageId of ['a', 'b', 'c']) await expect(goOn.get(messageId)?.({ n: 1 }, contextOf(end.signal))).rejects.toBe(reason);
+  });
+
+  test('Aborted before it begins, a batch is not begun', async () => {
+    let begun = 0;
+    const { run, end } = setUp((messages) => {
+      begun += 1;
+      return Promise.resolve(each(messages, done()));
+    });
+    end.abort(new RunAborted('lock_lost'));
+    const { ended: over, goOn } = await run();
+    expect([begun, over.size, [...goOn.keys()]]).toEqual([0, 0, ['a', 'b', 'c']]);
   });
 
   test('It aborts when the time of the job is over; what the batch has ended by then is closed', async () => {

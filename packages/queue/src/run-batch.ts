@@ -2,7 +2,7 @@ import type { Logger } from '@backhaul/runtime';
 import type { BatchHandler, BatchMessage, JobDefinition, JobHandler } from './define-job.ts';
 import type { RunClosings, StartedRun } from './ledger.ts';
 import { type Outcome, PermanentFailure, TimedOut } from './outcome.ts';
-import { RunAborted, type RunResult, UNRECORDED, finishOf, recordEnd, superseded } from './run-job.ts';
+import { ABORT_GRACE_MS, RunAborted, type RunResult, UNRECORDED, finishOf, recordEnd, superseded } from './run-job.ts';
 
 /** The first runs of many messages of one kind. */
 export interface BatchRun<Ports> {
@@ -39,25 +39,51 @@ export async function runBatch<Ports>({ job, batch, opened, closings, ports, log
   }
   const goOn = new Map<string, JobHandler<unknown, Ports>>();
   const outcomes: { readonly messageId: string; readonly outcome: Outcome }[] = [];
-  const timer = setTimeout(() => end.abort(new TimedOut(job.timeoutMs)), job.timeoutMs);
-  try {
-    const answers = await batch(messages, { ports, log, signal: end.signal });
-    const endedEarly = end.signal.aborted;
-    for (const [messageId, answer] of answers) {
-      if (typeof answer === 'function') goOn.set(messageId, linked(answer, end, endedEarly));
-      else outcomes.push({ messageId, outcome: answer });
+  let ignored = false;
+  if (messages.length > 0 && !end.signal.aborted) {
+    const timer = setTimeout(() => end.abort(new TimedOut(job.timeoutMs)), job.timeoutMs);
+    try {
+      const answers = await orGivenUp(batch(messages, { ports, log, signal: end.signal }), end.signal);
+      const endedEarly = end.signal.aborted;
+      for (const [messageId, answer] of answers) {
+        if (typeof answer === 'function') goOn.set(messageId, linked(answer, end, endedEarly));
+        else outcomes.push({ messageId, outcome: answer });
+      }
+    } catch (error) {
+      ignored = error instanceof AbortIgnored;
+      log.error('a batch handler failed, its messages run one by one', { job: job.name, messages: messages.length, error });
+    } finally {
+      clearTimeout(timer);
     }
-  } catch (error) {
-    log.error('a batch handler failed, its messages run one by one', { job: job.name, messages: messages.length, error });
-  } finally {
-    clearTimeout(timer);
   }
   const ended = await finish(outcomes, closings, log);
-  // Begun anew here, it would run beside whoever has it next.
   const { reason } = end.signal as { readonly reason: unknown };
-  if (reason instanceof RunAborted)
+  // Begun anew here, it would run beside whoever has it next, or beside the batch that does not end.
+  if (reason instanceof RunAborted || (ignored && reason instanceof Error))
     for (const messageId of opened.keys()) if (!ended.has(messageId) && !goOn.has(messageId)) goOn.set(messageId, () => Promise.reject(reason));
   return { ended, goOn };
+}
+
+/** The batch handler took no notice of its signal. */
+class AbortIgnored extends Error {
+  constructor() {
+    super(`the batch handler ignored its abort signal for ${ABORT_GRACE_MS} ms`);
+    this.name = 'AbortIgnored';
+  }
+}
+
+/** What the batch answers. Once it is aborted it has a while to do so: it must not hold its place for ever. */
+async function orGivenUp<Answers>(answering: Promise<Answers>, signal: AbortSignal): Promise<Answers> {
+  let timer: NodeJS.Timeout | undefined;
+  const { promise: given, reject: giveUp } = Promise.withResolvers<never>();
+  const onAbort = () => (timer = setTimeout(() => giveUp(new AbortIgnored()), ABORT_GRACE_MS));
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([answering, given]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    clearTimeout(timer);
+  }
 }
 
 /** What the batch began ends by the batch's signal: whoever goes on with it can still end it. `endedEarly`: it has been ended, and so are the runs that go on. */

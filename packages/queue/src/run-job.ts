@@ -45,7 +45,7 @@ const MAX_POSTPONED_MS = 24 * 3_600_000;
 /** And how often at least: a job that lay untouched over a weekend is not given up at its first "later". */
 const MIN_POSTPONEMENTS = 10;
 /** How long a handler may take to notice its aborted signal before the run is closed without it. */
-const ABORT_GRACE_MS = 5_000;
+export const ABORT_GRACE_MS = 5_000;
 /** How long a job waits when the record cannot be reached. */
 const LEDGER_AWAY_DELAY_MS = 3_000;
 /** How long a job waits when its handler cannot tell for how long. */
