@@ -83,6 +83,19 @@ interface Closing {
   readonly entries: readonly HistoryEntry[];
 }
 
+/** An open job as the statement that opens an envelope reads it. */
+interface CarriedRow {
+  readonly messageId: string;
+  readonly name: string;
+  readonly payload: unknown;
+  /** Null: none. */
+  readonly attempts: number | null;
+  readonly failures: number | null;
+  readonly traceparent: string | null;
+  readonly receivedSeconds: number;
+  readonly startedAt: Date | null;
+}
+
 /** The ledger over `backhaul.jobs`. Every write names the attempt, so a superseded worker's write changes nothing. */
 export function createJobLedger(database: Database): JobLedger {
   const many = createMany();
@@ -103,12 +116,10 @@ export function createJobLedger(database: Database): JobLedger {
     },
     async startCarried(messageIds, carrier, worker) {
       const startedAt = new Date();
-      const { rows } = await database.query<
-        Omit<StartedJob, 'state' | 'firstStartedAt'> & { messageId: string; receivedSeconds: number; startedAt: Date | null }
-      >(
-        // Seconds instead of a time: as text, which pg then parses, that is a fifth of the statement.
-        `SELECT message_id AS "messageId", name, payload, attempts + 1 AS attempt, failures, traceparent, date_part('epoch', received_at) AS "receivedSeconds",
-           started_at AS "startedAt"
+      const { rows } = await database.query<CarriedRow>(
+        // Seconds instead of a time: as text, which pg then parses, that is a fifth of the statement. What is null costs next to nothing.
+        `SELECT message_id AS "messageId", name, payload, nullif(attempts, 0) AS attempts, nullif(failures, 0) AS failures, traceparent,
+           date_part('epoch', received_at) AS "receivedSeconds", started_at AS "startedAt"
          FROM unnest($1::text[]) AS asked(id) JOIN backhaul.jobs ON message_id = asked.id
          WHERE ${ofFew('asked.id')} AND ${IS_OPEN} AND carrier = $2`,
         [textColumn(messageIds), carrier],
@@ -117,9 +128,10 @@ export function createJobLedger(database: Database): JobLedger {
       // In the order of their ids: that is the order in which statements about them lock their rows.
       rows.sort((left, right) => (left.messageId < right.messageId ? -1 : 1));
       const jobs = new Map<string, StartedJob>();
-      for (const { messageId, name, payload, attempt, failures, traceparent, receivedSeconds, startedAt: before } of rows) {
+      for (const { messageId, name, payload, attempts, failures, traceparent, receivedSeconds, startedAt: before } of rows) {
         const receivedAt = new Date(Math.round(receivedSeconds * 1_000_000) / 1_000);
-        jobs.set(messageId, { state: 'started', name, payload, attempt, failures, traceparent, receivedAt, firstStartedAt: before ?? startedAt });
+        const counts = { attempt: (attempts ?? 0) + 1, failures: failures ?? 0 };
+        jobs.set(messageId, { state: 'started', name, payload, ...counts, traceparent, receivedAt, firstStartedAt: before ?? startedAt });
       }
       return { jobs, closings: closings({ at: startedAt, worker }) };
     },
