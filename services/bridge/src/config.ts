@@ -17,7 +17,7 @@ export const bridgeConfig = z.object({
   /** How long a batch that is not full waits for more while others are under way. */
   BRIDGE_LINGER_MS: milliseconds().default(5),
   /** Messages per Bull job at most, where the kind of job allows it; 1 gives each message a Bull job of its own. */
-  BRIDGE_ENVELOPE_SIZE: integer({ min: 1, max: 1_000 }).default(200),
+  BRIDGE_ENVELOPE_SIZE: integer({ min: 1, max: 1_000 }).default(500),
   /** Above this many messages in a Bull queue the bridge leaves messages in RabbitMQ. */
   BRIDGE_HIGH_WATER: integer({ min: 1, max: 100_000_000 }).default(100_000),
   /** Larger message bodies are dead letters. A push to 10,000 users has 400 kB. */

@@ -10,7 +10,7 @@ export const sendPush = defineJob({
   payload: notificationPush.data,
   on: notificationPush,
   priority: (payload) => (payload.urgent === true ? urgentPriority : 3),
-  envelope: 200,
+  envelope: 500,
   // One to many people has hundreds of sends of its own under way.
   travelsAlone: (payload) => payload.userIds !== undefined,
   whenLockLost: 'go_on',
