@@ -4,6 +4,7 @@ import { startStack } from '@backhaul/testing';
 import { createProducer, redisOptions } from '@backhaul/queue';
 import { createSamples } from './figure.ts';
 import { debianPeers } from './notify/debian-peers.ts';
+import { runFloor } from './notify/floor.ts';
 import { nodePeers, runNodePeer } from './notify/node-peers.ts';
 import { runOurs } from './notify/ours.ts';
 import { racePushes } from './notify/push-fake.ts';
@@ -15,6 +16,7 @@ import { racePushes } from './notify/push-fake.ts';
  * | figure | what is measured |
  * |---|---|
  * | notify.end_to_end | a backlog in RabbitMQ to a no-op provider, through bridge and notification worker: recorded, deduplicated, judged by the policy, claimed, sent, confirmed, shown in `notifications`, closed |
+ * | notify.floor | the same backlog to one process that writes a row and updates it twice, and nothing else |
  * | notify.<peer> | a backlog in the peer's own store, by the better of one and two worker processes |
  * | notify.push_sender, notify.push_bare | the sender through firebase-admin, and a bare loop of the same requests, against the FCM fake |
  * | notify.push_fake | the first of the two ÷ the second |
@@ -57,6 +59,7 @@ try {
   for (let round = 1; round <= ROUNDS; round += 1) {
     process.stderr.write(`round ${round} of ${ROUNDS}\n`);
     samples.add('notify.end_to_end', await runOurs(stores, MESSAGES));
+    samples.add('notify.floor', await runFloor(stores, MESSAGES));
     for (const peer of nodePeers) samples.add(`notify.${peer.name}`, await runNodePeer(peer, stores, MESSAGES, processesOf.get(peer.name) ?? 1));
     for (const peer of slowPeers) samples.add(`notify.${peer.name}`, await peer.run(stores, SLOW_PEER_MESSAGES));
     const { bare, sender } = await racePushes(stack.env, PUSH_SLICES);
@@ -67,7 +70,8 @@ try {
   }
   const peers = [...nodePeers, ...slowPeers].map(({ name }) => `notify.${name}`);
   for (const peer of peers) samples.print(peer, 'jobs/s');
-  samples.print('notify.end_to_end', 'notifications/s', peers);
+  samples.print('notify.floor', 'messages/s');
+  samples.print('notify.end_to_end', 'notifications/s', [...peers, 'notify.floor']);
   samples.print('notify.push_bare', 'pushes/s');
   samples.print('notify.push_sender', 'pushes/s', ['notify.push_bare']);
   samples.print('notify.push_fake', 'times');
