@@ -51,7 +51,7 @@ export async function runBatch<Ports>({ job, batch, opened, closings, ports, log
       }
     } catch (error) {
       ignored = error instanceof AbortIgnored;
-      log.error('a batch handler failed, its messages run one by one', { job: job.name, messages: messages.length, error });
+      log.error('a batch handler failed', { job: job.name, messages: messages.length, error });
     } finally {
       clearTimeout(timer);
     }

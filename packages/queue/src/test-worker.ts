@@ -1,4 +1,4 @@
-import { type Closeable, type Logger, createHealthServer, createMetrics, silentLogger } from '@backhaul/runtime';
+import { type Closeable, type Logger, type Metrics, createHealthServer, createMetrics, silentLogger } from '@backhaul/runtime';
 import { z } from 'zod';
 import { type BatchHandler, type JobContext, type JobDefinition, type QueueDefinition, defineJob, defineQueue } from './define-job.ts';
 import { redisOptions } from './env.ts';
@@ -33,12 +33,13 @@ export interface TestWorkerOptions {
   readonly lockMs?: number;
   readonly graceMs?: number;
   readonly log?: Logger;
+  readonly metrics?: Metrics;
 }
 
 /** Starts a worker of `testJob`. */
 export function startTestWorker(options: TestWorkerOptions): Promise<Closeable> {
   const log = options.log ?? silentLogger;
-  const metrics = createMetrics('test');
+  const metrics = options.metrics ?? createMetrics('test');
   return startWorker({
     queue: options.queue ?? testQueue,
     jobs: [{ ...testJob, ...options.job }],

@@ -1,4 +1,4 @@
-import { pause, silentLogger } from '@backhaul/runtime';
+import { createMetrics, pause, silentLogger } from '@backhaul/runtime';
 import { describe, expect, test } from 'vitest';
 import type { BatchAnswer } from './define-job.ts';
 import { PermanentFailure, done } from './outcome.ts';
@@ -232,5 +232,26 @@ describe('An envelope', () => {
       ['a', 2],
       ['b', 2],
     ]);
+  });
+
+  test('in a batch counts as so many jobs that run as it has messages', async () => {
+    const metrics = createMetrics('test');
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const { promise: end, resolve: letGo } = Promise.withResolvers<void>();
+    await queue.work({
+      metrics,
+      batch: async (messages) => {
+        begin();
+        await end;
+        return new Map(messages.map(({ messageId }) => [messageId, done()]));
+      },
+      work: () => Promise.resolve(done()),
+    });
+    await seal('a', 'b');
+    await begun;
+    expect(await metrics.registry.getSingleMetricAsString('backhaul_jobs_running')).toMatch(/\} 2$/m);
+    letGo();
+    await queue.gone();
+    expect(await metrics.registry.getSingleMetricAsString('backhaul_jobs_running')).toMatch(/\} 0$/m);
   });
 });

@@ -39,10 +39,11 @@ export interface WorkerOptions<Jobs extends readonly ListedJob[], Ports> {
 
 type BullJob = Job<JobData>;
 
-/** A message's job that runs now, alone or in an envelope. */
-interface RunningJob {
+/** What runs now: a message's job, alone or in an envelope, or the batch of one. */
+interface Running {
   /** The Bull job's id. */
   readonly jobId: string;
+  readonly messages: number;
   readonly end: AbortController;
   /** Its job's wish. */
   whenLockLost: 'end' | 'go_on';
@@ -92,7 +93,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
   const deadLetters = metrics.counter('dead_letter_total', 'Jobs that became dead letters', ['queue', 'name', 'reason_class']);
   const stalls = metrics.counter('job_stalled_total', 'Jobs whose worker died or lost its lock', ['queue']);
   const pace = createPace(probe, options.prefix, queue.name, concurrency, log);
-  const running = new Set<RunningJob>();
+  const running = new Set<Running>();
   const left = { count: 0, ended: new Set<Promise<unknown>>() };
   const connection = patient(options.redis, log);
   const own = new Queue<JobData>(queue.name, { connection: probe, prefix: options.prefix, skipVersionCheck: true });
@@ -106,7 +107,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
     { messageId, traceparent }: { messageId: string; traceparent?: string | null | undefined },
     run: (shared: Run<Ports>) => Promise<RunResult>,
   ): Promise<RunResult> {
-    const entry: RunningJob = { jobId: bullJob.id ?? '', end: new AbortController(), whenLockLost: 'end' };
+    const entry: Running = { jobId: bullJob.id ?? '', messages: 1, end: new AbortController(), whenLockLost: 'end' };
     running.add(entry);
     const startedAt = performance.now();
     let name = 'unknown';
@@ -143,7 +144,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
     const [first] = opened.values();
     const { job, batch } = runners.get(first?.name ?? '') ?? {};
     if (job === undefined || batch === undefined || limits.has(job.name)) return { ended: new Map(), goOn: new Map() };
-    const entry: RunningJob = { jobId: bullJob.id ?? '', end: new AbortController(), whenLockLost: job.whenLockLost ?? 'end' };
+    const entry: Running = { jobId: bullJob.id ?? '', messages: opened.size, end: new AbortController(), whenLockLost: job.whenLockLost ?? 'end' };
     setMaxListeners(0, entry.end.signal);
     running.add(entry);
     const startedAt = performance.now();
@@ -304,7 +305,12 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
   http.addCheck('redis', async () => void (await probe.ping()));
   http.addLiveness(() => watchdog.wedged());
   http.queues(() => inspector.all());
-  metrics.gauge('jobs_running', 'Jobs that this process runs now', ['queue'], (gauge) => gauge.set({ queue: queue.name }, running.size));
+  metrics.gauge('jobs_running', 'Jobs that this process runs now', ['queue'], (gauge) => {
+    gauge.set(
+      { queue: queue.name },
+      [...running].reduce((sum, { messages }) => sum + messages, 0),
+    );
+  });
 
   return {
     async close() {
@@ -348,7 +354,7 @@ export async function startWorker<const Jobs extends readonly ListedJob[], Ports
       idleSince = undefined;
       if (Date.now() < handBackAt) continue;
       const held = [...running].filter(({ end }) => !end.signal.aborted);
-      if (held.length > 0) log.warn('handing running jobs back', { running: held.length });
+      if (held.length > 0) log.warn('handing running jobs back', { running: held.reduce((sum, { messages }) => sum + messages, 0) });
       for (const { end } of held) end.abort(new RunAborted('stopping'));
     }
   }
