@@ -25,7 +25,7 @@ export interface JobDefinition<Name extends string = string, Payload = unknown> 
   readonly schedule?: JobSchedule<Payload>;
   /** Larger is more urgent; may depend on the payload. 1 is ordinary. */
   readonly priority: number | ((payload: Payload) => number);
-  /** How many of these may travel in one Bull job when they come in numbers; default 1. Their runs stay apart. For short jobs that wait for others. */
+  /** How many of these may travel in one Bull job when they come in numbers; default 1. Each keeps its own run, or its own end of a batch. For short jobs that wait for others. */
   readonly envelope?: number;
   /** Payloads that make a job too large to share a Bull job. Default: none. */
   readonly travelsAlone?: (payload: Payload) => boolean;

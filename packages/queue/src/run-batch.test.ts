@@ -6,6 +6,7 @@ import { PermanentFailure, TimedOut, done, skipped } from './outcome.ts';
 import { type BatchRun, runBatch } from './run-batch.ts';
 import { RunAborted } from './run-job.ts';
 import { memoryLedger } from './test-ledger.ts';
+import { ended } from './test-time.ts';
 
 const job = defineJob({
   name: 'test.work',
@@ -57,14 +58,6 @@ function contextOf(signal: AbortSignal): JobContext<null> {
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
-
-/** Lets the fake time pass until the batch ends. */
-async function ended<Result>(running: Promise<Result>): Promise<Result> {
-  const state = { over: false };
-  void running.catch(() => undefined).finally(() => (state.over = true));
-  for (let passed = 0; !state.over && passed < 120_000; passed += 100) await vi.advanceTimersByTimeAsync(100);
-  return running;
-}
 
 describe('How a batch ends', () => {
   test('What it brings to an end is closed in one statement, each message by its own answer', async () => {

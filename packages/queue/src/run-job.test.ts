@@ -5,6 +5,7 @@ import { type JobContext, type JobDefinition, type JobHandler, defineJob, define
 import { PermanentFailure, RetryLater, done, skipped } from './outcome.ts';
 import { type Run, RunAborted, runJob } from './run-job.ts';
 import { memoryLedger } from './test-ledger.ts';
+import { ended } from './test-time.ts';
 
 const job = defineJob({
   name: 'test.work',
@@ -35,14 +36,6 @@ function setUp(work: Work, over: Partial<Run<null>> = {}) {
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
-
-/** Lets the fake time pass until the run ends. */
-async function ended<Result>(running: Promise<Result>): Promise<Result> {
-  const state = { over: false };
-  void running.catch(() => undefined).finally(() => (state.over = true));
-  for (let passed = 0; !state.over && passed < 120_000; passed += 100) await vi.advanceTimersByTimeAsync(100);
-  return running;
-}
 
 describe('How a run ends', () => {
   test('done: the result is recorded', async () => {
